@@ -1,0 +1,1 @@
+//! cloudhsm-cli and the configure tools

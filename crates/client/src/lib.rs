@@ -1,0 +1,1 @@
+//! The blocking client: configuration, trust, connections, login, retry

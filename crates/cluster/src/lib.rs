@@ -1,0 +1,1 @@
+//! Replication of vault commands

@@ -1,0 +1,1 @@
+//! One HSM without a network

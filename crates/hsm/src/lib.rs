@@ -1,0 +1,1 @@
+//! The HSM process: listeners, trust, hardening, lifecycle

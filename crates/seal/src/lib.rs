@@ -1,0 +1,1 @@
+//! Keeping an HSM's root secret

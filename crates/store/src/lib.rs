@@ -1,0 +1,1 @@
+//! Log, state and audit records on disk

@@ -1,0 +1,116 @@
+//! How an engine gets an entry agreed on, made durable, and applied.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use crate::{Entry, LogIndex, ObjectId, Outcome, Refusal, State};
+
+/// A committed entry: on disk on a majority and applied here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub index: LogIndex,
+    /// What applying it gave. A refusal is committed too: a retry gets the same answer.
+    pub result: Result<Outcome, Refusal>,
+}
+
+/// Why nothing was committed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicationError {
+    /// The HSM is stopping.
+    #[error("the HSM is stopping")]
+    Stopping,
+    /// The store failed; the HSM takes no more changes.
+    #[error("the store failed: {0}")]
+    Storage(String),
+    /// No majority answered in time; the change may or may not have happened. Ask again under the
+    /// same idempotency key.
+    #[error("no majority of HSMs answered")]
+    NoQuorum,
+}
+
+/// Agreement on a log of [`Entry`]s. One voter at first; openraft later.
+pub trait Replicator: Send + Sync {
+    /// Proposes an entry and waits until it is durable and applied.
+    ///
+    /// # Errors
+    /// Where nothing was committed, or it is not known.
+    fn propose(&self, entry: Entry) -> Result<Committed, ReplicationError>;
+
+    /// Waits until every entry committed before the call is applied here.
+    ///
+    /// # Errors
+    /// Where that can't be known.
+    fn read_barrier(&self) -> Result<LogIndex, ReplicationError>;
+
+    /// The state that entries are applied to.
+    fn state(&self) -> &SharedState;
+
+    /// The sealed blob of a token object, `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the store fails or the record does not open.
+    fn blob(&self, id: ObjectId) -> Result<Option<Vec<u8>>, ReplicationError>;
+}
+
+/// The applied state, with an index that tells readers without a lock what is durable.
+///
+/// The replicator applies a batch under the write lock, commits it to disk without the lock, then
+/// publishes. A reader may so see an entry that is not on disk yet; it must [`SharedState::wait`] for
+/// the index that it saw before it answers, or a crash could take back what it told.
+#[derive(Debug)]
+pub struct SharedState {
+    state: RwLock<State>,
+    durable: AtomicU64,
+    gate: Mutex<()>,
+    published: Condvar,
+}
+
+impl SharedState {
+    /// Shares a state all of which is on disk.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        let durable = AtomicU64::new(state.applied().0);
+        Self { state: RwLock::new(state), durable, gate: Mutex::new(()), published: Condvar::new() }
+    }
+
+    /// The last entry that is applied and on disk. Wait-free: what was authorised at this index
+    /// holds until it rises.
+    #[must_use]
+    pub fn durable(&self) -> LogIndex {
+        LogIndex(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Reads the state, which may be ahead of [`SharedState::durable`].
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes the state: for the replicator alone.
+    pub fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Tells readers that everything up to `index` is on disk: for the replicator alone.
+    pub fn publish(&self, index: LogIndex) {
+        let _gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.durable.store(index.0, Ordering::Release);
+        self.published.notify_all();
+    }
+
+    /// Waits until `index` is on disk and applied; whether it came to that within `patience`.
+    #[must_use]
+    pub fn wait(&self, index: LogIndex, patience: Duration) -> bool {
+        if self.durable() >= index {
+            return true;
+        }
+        let gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_gate, timeout) = self
+            .published
+            .wait_timeout_while(gate, patience, |()| self.durable() < index)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        !timeout.timed_out()
+    }
+}

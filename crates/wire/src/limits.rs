@@ -1,0 +1,58 @@
+//! The one table of limits. A peer that goes over one gets an error, never more memory.
+
+/// A frame's payload on an attached connection, in bytes.
+pub const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + 64 * 1024;
+/// A frame's payload before the connection has attached, in bytes.
+pub const FRAME_BYTES_BEFORE_ATTACH_MAX: usize = 64 * 1024;
+/// Data of one operation (encrypt, sign, digest, wrap, certificate value), in bytes.
+pub const DATA_BYTES_MAX: usize = 1024 * 1024;
+/// Random bytes of one request.
+pub const RANDOM_BYTES_MAX: usize = 1024 * 1024;
+/// Attributes in one template.
+pub const TEMPLATE_ATTRIBUTES_MAX: usize = 128;
+/// One attribute's value, in bytes.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Label (CKA_LABEL), in bytes. CloudHSM allows 127 characters; other tokens more.
+pub const LABEL_BYTES_MAX: usize = 1024;
+/// Identifier (CKA_ID), in bytes.
+pub const ID_BYTES_MAX: usize = 1024;
+/// User name, in characters (CloudHSM: 31, letters, digits and `_`).
+pub const USER_NAME_CHARS_MAX: usize = 31;
+/// Password in personality `cloudhsm`, in characters.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Password in personality `cloudhsm`, in characters.
+pub const PASSWORD_CHARS_MAX: usize = 32;
+/// PIN in personality `token`, in bytes.
+pub const PIN_BYTES_MIN: usize = 4;
+/// PIN in personality `token`, in bytes.
+pub const PIN_BYTES_MAX: usize = 255;
+/// Failed logins before a user is locked, counted over the cluster.
+pub const LOGIN_FAILURES_MAX: u32 = 5;
+/// Users of a cluster.
+pub const USERS_MAX: usize = 1024;
+/// Token objects of a cluster.
+pub const OBJECTS_MAX: usize = 1_000_000;
+/// Open logins (tickets) of a cluster.
+pub const LOGINS_MAX: usize = 65_536;
+/// Sessions of one application (CloudHSM: 1,024), in personality `token` too.
+pub const SESSIONS_MAX: usize = 1024;
+/// Session objects of one application.
+pub const SESSION_OBJECTS_MAX: usize = 16_384;
+/// Handles in one reply to a search.
+pub const FIND_HANDLES_MAX: usize = 4096;
+/// Attributes read by one request.
+pub const ATTRIBUTE_TYPES_MAX: usize = 256;
+/// Connections to one HSM (CloudHSM: 2,048).
+pub const CONNECTIONS_MAX: usize = 2048;
+/// Clients whose recent replies are remembered for retries.
+pub const REMEMBERED_CLIENTS_MAX: usize = 4096;
+/// Recent replies remembered for one client.
+pub const REMEMBERED_REPLIES_MAX: usize = 64;
+/// AES key lengths, in bytes.
+pub const AES_KEY_BYTES: [usize; 3] = [16, 24, 32];
+/// Generic secrets, in bytes.
+pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
+/// PEM certificate given to the administration port, in bytes (AWS: 20,000 characters).
+pub const CERTIFICATE_BYTES_MAX: usize = 20_000;
+/// TLS handshake and the first request must end in this time, in milliseconds.
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
