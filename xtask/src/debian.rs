@@ -1,0 +1,57 @@
+//! The Debian packages that the tests' foreign clients come from.
+
+use std::process::{Command, Stdio};
+
+use crate::run::{Result, run};
+
+/// Package, and what the tests do with it.
+const PACKAGES: &[(&str, &str)] = &[
+    ("opensc", "pkcs11-tool"),
+    ("openssl", "everything that is checked outside the HSM"),
+    ("libengine-pkcs11-openssl", "openssl req with a key in the HSM"),
+    ("openssh-client", "ssh and ssh-keygen with a key in the HSM"),
+    ("openssh-server", "a local sshd to log in to"),
+    ("softhsm2", "the peer of the benchmarks"),
+    ("p11-kit", "the peer with a process border"),
+    ("gdb", "a dump of a client's memory, searched for secrets"),
+    ("binutils", "strings and nm"),
+];
+
+/// Installs what is missing where it may, and otherwise names it and fails.
+pub(crate) fn ensure() -> Result {
+    let missing: Vec<&str> =
+        PACKAGES.iter().map(|(name, _)| *name).filter(|name| !installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let hint = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !is_root() {
+        let uses: Vec<String> = PACKAGES
+            .iter()
+            .filter(|(name, _)| missing.contains(name))
+            .map(|(name, usage)| format!("  {name}: {usage}"))
+            .collect();
+        return Err(format!(
+            "the tests need Debian packages that are not installed:\n{}\nas root: {hint}",
+            uses.join("\n")
+        ));
+    }
+    run(Command::new("apt-get").args(["-q", "update"]))?;
+    run(Command::new("apt-get")
+        .args(["-q", "-y", "--no-install-recommends", "install"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+    .map_err(|e| format!("{e}\ntry by hand: {hint}"))
+}
+
+fn installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["-W", "-f", "${db:Status-Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|o| o.status.success() && o.stdout == b"installed")
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.trim_ascii() == b"0")
+}
