@@ -1,1 +1,23 @@
-//! The harness that whole-process tests share.
+//! What whole-process tests share: regions and local tokens that clean up after themselves, and
+//! foreign programs whose output is kept for the failure message.
+//!
+//! The tests take the built files of `target/release`, as a user would; `cargo xtask test` builds
+//! them first. Nothing here links the product.
+
+mod module;
+mod program;
+mod region;
+mod scratch;
+mod token;
+
+pub use module::{Called, Failed, Module, attribute, bytes, plain};
+pub use program::{Program, program, release};
+pub use region::Region;
+pub use scratch::Scratch;
+pub use token::{LocalToken, SO_PIN, USER_PIN};
+
+/// Whether the long forms of the tests were asked for (`cargo xtask test --full`).
+#[must_use]
+pub fn full() -> bool {
+    std::env::var("STRONGROOM_FULL").is_ok_and(|v| v == "1")
+}

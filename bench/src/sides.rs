@@ -1,0 +1,123 @@
+//! The sides of a comparison: who they are and what a child needs to be one of them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use strongroom_tests::{Region, Scratch, program};
+
+use crate::Work;
+
+/// SoftHSM2's module, as Debian installs it.
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const PIN: &str = "123456";
+
+/// One side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Strongroom's module over TLS, one HSM, audit on.
+    Strongroom,
+    /// aws-lc in the measuring process.
+    Raw,
+    /// SoftHSM2 in the measuring process.
+    SoftHsm,
+    /// SoftHSM2 behind `p11-kit server`: the peer with a process border.
+    SoftHsmServer,
+}
+
+impl Side {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Strongroom, Self::Raw, Self::SoftHsm, Self::SoftHsmServer];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Strongroom => "strongroom",
+            Self::Raw => "aws-lc",
+            Self::SoftHsm => "softhsm2",
+            Self::SoftHsmServer => "softhsm2 + p11-kit server",
+        }
+    }
+}
+
+/// Everything that the sides run on; gone when dropped.
+pub(crate) struct Field {
+    region: Region,
+    scratch: Scratch,
+    server: (String, u32),
+}
+
+impl Field {
+    pub(crate) fn new() -> Result<Self, String> {
+        let scratch = Scratch::new("bench");
+        std::fs::create_dir(scratch.file("tokens")).map_err(|e| e.to_string())?;
+        scratch.write(
+            "softhsm2.conf",
+            format!(
+                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+                scratch.file("tokens").display()
+            ),
+        );
+        program("softhsm2-util")
+            .env("SOFTHSM2_CONF", scratch.file("softhsm2.conf"))
+            .args(["--init-token", "--free", "--label", "peer", "--so-pin", "87654321"])
+            .args(["--pin", PIN])
+            .ok();
+        let said = program("p11-kit")
+            .env("SOFTHSM2_CONF", scratch.file("softhsm2.conf"))
+            .args(["server", "--provider", SOFTHSM, "--name"])
+            .arg(scratch.file("p11-kit.sock"))
+            .arg("pkcs11:token=peer")
+            .text();
+        let value = |name: &str| {
+            said.lines()
+                .find_map(|l| l.split_once(name)?.1.split(';').next().map(str::to_owned))
+                .map(|v| v.trim_matches('\'').to_owned())
+                .ok_or_else(|| format!("p11-kit server does not say {name} in {said:?}"))
+        };
+        let address = value("P11_KIT_SERVER_ADDRESS=")?;
+        let process = value("P11_KIT_SERVER_PID=")?.parse().map_err(|e| format!("{e}"))?;
+        Ok(Self { region: Region::up("bench"), scratch, server: (address, process) })
+    }
+
+    /// The child's command for one side.
+    pub(crate) fn command(&self, side: Side, work: Work, threads: usize, ms: u64) -> Command {
+        let me = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("strongroom-bench"));
+        let mut command = if side == Side::Strongroom {
+            let mut command = Command::new(me);
+            command.envs(&self.region.environment);
+            command
+        } else {
+            Command::new(me)
+        };
+        command.args(["--measure", work.name(), &threads.to_string(), &ms.to_string()]);
+        match side {
+            Side::Raw => command.arg("raw"),
+            Side::Strongroom => command
+                .arg(self.region.variable("STRONGROOM_PKCS11"))
+                .arg(self.region.variable("CLOUDHSM_PIN")),
+            Side::SoftHsm => command
+                .env("SOFTHSM2_CONF", self.scratch.file("softhsm2.conf"))
+                .args([SOFTHSM, PIN]),
+            Side::SoftHsmServer => {
+                command.env("P11_KIT_SERVER_ADDRESS", &self.server.0).args([client_module(), PIN])
+            }
+        };
+        command
+    }
+}
+
+impl Drop for Field {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.server.1.to_string()).status();
+    }
+}
+
+/// p11-kit's client module, as Debian installs it.
+fn client_module() -> &'static str {
+    [
+        "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so",
+        "/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so",
+    ]
+    .into_iter()
+    .find(|module| std::path::Path::new(module).exists())
+    .unwrap_or("p11-kit-client.so")
+}

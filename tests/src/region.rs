@@ -1,0 +1,117 @@
+//! A region of its own for one test: one HSM over TLS on a loopback address that nobody else uses.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Program, Scratch, program};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A running region; stopped when dropped.
+#[derive(Debug)]
+pub struct Region {
+    /// Its folder's parent, where the test may put files.
+    pub scratch: Scratch,
+    /// What `strongroom env --json` gives.
+    pub environment: BTreeMap<String, String>,
+    /// The HSM's address.
+    pub address: String,
+}
+
+impl Region {
+    /// Sets up and starts a region.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn up(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        // 127.x.y.z by process and count: tests run side by side, in one process and in several.
+        let process = std::process::id();
+        let address = format!(
+            "127.{}.{}.{}",
+            10 + process / 250 % 200,
+            1 + process % 250,
+            10 + COUNT.fetch_add(1, Ordering::Relaxed) % 240
+        );
+        let mut region = Self { scratch, environment: BTreeMap::new(), address };
+        region.start();
+        region.environment = region.read_environment();
+        region
+    }
+
+    /// The region's folder.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.scratch.file("region")
+    }
+
+    /// `strongroom up` on this region, again or for the first time; gives what it printed.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn start(&self) -> String {
+        self.strongroom("up").args(["--address", &self.address]).text()
+    }
+
+    /// `strongroom COMMAND --dir …` on this region.
+    #[must_use]
+    pub fn strongroom(&self, command: &str) -> Program {
+        program("strongroom").arg(command).arg("--dir").arg(self.dir())
+    }
+
+    /// A program that sees the region as `eval "$(strongroom env)"` shows it.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Program {
+        let mut program = program(name);
+        for (variable, value) in &self.environment {
+            program = program.env(variable, value);
+        }
+        program
+    }
+
+    /// One variable of `strongroom env`.
+    ///
+    /// # Panics
+    /// Where there is no such variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> &str {
+        self.environment.get(name).unwrap_or_else(|| panic!("strongroom env gives no {name}"))
+    }
+
+    /// `pkcs11-tool` on the region's module, logged in.
+    #[must_use]
+    pub fn pkcs11_tool(&self) -> Program {
+        let pin = self.variable("CLOUDHSM_PIN").to_owned();
+        self.program("pkcs11-tool")
+            .args(["--module", self.variable("STRONGROOM_PKCS11")])
+            .args(["--login", "--pin", &pin])
+    }
+
+    /// The HSM's process id, as `strongroom status --json` tells it.
+    ///
+    /// # Panics
+    /// Where the region is not running.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        let status = self.strongroom("status").arg("--json").text();
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        let id = status["hsms"][0]["process_id"].as_u64().expect("a process id");
+        u32::try_from(id).expect("a process id")
+    }
+
+    fn read_environment(&self) -> BTreeMap<String, String> {
+        let text = self.strongroom("env").arg("--json").text();
+        serde_json::from_str(&text).expect("strongroom env --json gives an object of strings")
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        let output = self.strongroom("down").output();
+        if !output.status.success() && !std::thread::panicking() {
+            panic!("strongroom down failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}

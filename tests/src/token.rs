@@ -1,0 +1,81 @@
+//! A local token on demand, as a test suite that used SoftHSM2 sees it.
+
+use std::path::PathBuf;
+
+use crate::{Program, Scratch, program, release};
+
+/// The SO's PIN of a test token.
+pub const SO_PIN: &str = "87654321";
+/// The user's PIN of a test token.
+pub const USER_PIN: &str = "123456";
+
+/// A token of personality `token` in a folder of its own; its HSM ends by itself.
+#[derive(Debug)]
+pub struct LocalToken {
+    /// Its folder's parent, where the test may put files.
+    pub scratch: Scratch,
+}
+
+impl LocalToken {
+    /// A token that nobody has initialised.
+    #[must_use]
+    pub fn fresh(name: &str) -> Self {
+        Self { scratch: Scratch::new(name) }
+    }
+
+    /// A token with label, SO PIN and user PIN, made by pkcs11-tool as its manual says.
+    ///
+    /// # Panics
+    /// Where pkcs11-tool fails.
+    #[must_use]
+    pub fn initialised(name: &str) -> Self {
+        let token = Self::fresh(name);
+        token.tool().args(["--init-token", "--label", name, "--so-pin", SO_PIN]).ok();
+        token
+            .tool()
+            .args(["--login", "--login-type", "so", "--so-pin", SO_PIN])
+            .args(["--init-pin", "--new-pin", USER_PIN])
+            .ok();
+        token
+    }
+
+    /// The token's folder: `STRONGROOM_DIR`.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.scratch.file("token")
+    }
+
+    /// A program that sees the token.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Program {
+        program(name)
+            .env("STRONGROOM_DIR", self.dir())
+            .env("STRONGROOM_PERSONALITY", "token")
+            .env("STRONGROOM_PKCS11", module())
+    }
+
+    /// `pkcs11-tool` on the module, not logged in.
+    #[must_use]
+    pub fn tool(&self) -> Program {
+        self.program("pkcs11-tool").arg("--module").arg(module())
+    }
+
+    /// `pkcs11-tool` on the module, logged in as the user.
+    #[must_use]
+    pub fn logged_in(&self) -> Program {
+        self.tool().args(["--login", "--pin", USER_PIN])
+    }
+}
+
+impl Drop for LocalToken {
+    fn drop(&mut self) {
+        let output = program("strongroom").arg("down").arg("--dir").arg(self.dir()).output();
+        if !output.status.success() && !std::thread::panicking() {
+            panic!("strongroom down failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+fn module() -> PathBuf {
+    release().join("libstrongroom_pkcs11.so")
+}
