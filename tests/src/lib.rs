@@ -5,12 +5,14 @@
 //! them first. Nothing here links the product.
 
 mod module;
+mod process;
 mod program;
 mod region;
 mod scratch;
 mod token;
 
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
+pub use process::{hsm_process, kill_hard};
 pub use program::{Program, program, release};
 pub use region::Region;
 pub use scratch::Scratch;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{Program, Scratch, program};
+use crate::{Program, Scratch, hsm_process, program};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -89,16 +89,13 @@ impl Region {
             .args(["--login", "--pin", &pin])
     }
 
-    /// The HSM's process id, as `strongroom status --json` tells it.
+    /// The HSM's process.
     ///
     /// # Panics
     /// Where the region is not running.
     #[must_use]
-    pub fn process_id(&self) -> u32 {
-        let status = self.strongroom("status").arg("--json").text();
-        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-        let id = status["hsms"][0]["process_id"].as_u64().expect("a process id");
-        u32::try_from(id).expect("a process id")
+    pub fn process(&self) -> u32 {
+        hsm_process(&self.dir()).expect("a running HSM")
     }
 
     fn read_environment(&self) -> BTreeMap<String, String> {

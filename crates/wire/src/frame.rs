@@ -59,9 +59,7 @@ pub fn encode<M: prost::Message>(
     buffer.reserve(HEADER_BYTES + bytes);
     let header = u32::try_from(bytes).map_err(|_| FrameError::TooLong { bytes, limit })?;
     buffer.extend_from_slice(&header.to_be_bytes());
-    message
-        .encode(buffer)
-        .map_err(|_| FrameError::TooLong { bytes, limit })?;
+    message.encode(buffer).map_err(|_| FrameError::TooLong { bytes, limit })?;
     Ok(())
 }
 
@@ -145,13 +143,7 @@ mod tests {
     fn an_announced_length_over_the_limit_takes_no_memory() {
         let mut buffer = Vec::new();
         let error = read_payload(&mut [0xff; 8].as_slice(), &mut buffer, 1024).unwrap_err();
-        assert!(matches!(
-            error,
-            FrameError::TooLong {
-                bytes: 0xffff_ffff,
-                limit: 1024
-            }
-        ));
+        assert!(matches!(error, FrameError::TooLong { bytes: 0xffff_ffff, limit: 1024 }));
         assert_eq!(buffer.capacity(), 0);
     }
 

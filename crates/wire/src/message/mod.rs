@@ -1,0 +1,303 @@
+//! Messages of port 2223 (clients), and of the local HSM's UNIX socket.
+//!
+//! One request, one reply, in order, on a connection. Numbers of PKCS#11 (CKM, CKA, CKO, CKR, …)
+//! travel as they are. Attribute values travel in PKCS#11's own form with a CK_ULONG as eight bytes,
+//! little-endian, and a CK_BBOOL as one byte; a nested template is an encoded [`Template`].
+//!
+//! The same definitions stand in `proto/strongroom.proto` for other languages.
+
+use prost::{Enumeration, Message, Oneof};
+
+mod connection;
+mod object;
+mod operation;
+mod template;
+mod user;
+
+pub use connection::*;
+pub use object::*;
+pub use operation::*;
+pub use template::*;
+pub use user::*;
+
+/// Messages that hold what nobody should find later: wiped when dropped, and shown without content.
+macro_rules! secret_messages {
+    ($($message:ident: $($field:ident),+;)+) => {$(
+        impl Drop for $message {
+            fn drop(&mut self) {
+                $(self.$field.zeroize();)+
+            }
+        }
+
+        impl std::fmt::Debug for $message {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($message)).finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+pub(crate) use secret_messages;
+
+/// One request.
+#[derive(PartialEq, Message)]
+pub struct Request {
+    /// The message set spoken; see [`crate::negotiate`].
+    #[prost(uint32, tag = "1")]
+    pub api_level: u32,
+    /// The client's number of this request: rises by one for each new request of a client, and is
+    /// the same when a request is sent again. With the client id it names a change for ever.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// The lowest sequence whose reply the client has not seen: older replies may be forgotten.
+    #[prost(uint64, tag = "3")]
+    pub lowest_unanswered: u64,
+    /// The highest log index that the client has seen: the HSM answers from a state at least as new.
+    #[prost(uint64, tag = "4")]
+    pub seen_index: u64,
+    /// The application's session (C_OpenSession) that the request belongs to, 0 for none. Session
+    /// objects belong to it.
+    #[prost(uint64, tag = "5")]
+    pub session: u64,
+    /// What to do.
+    #[prost(
+        oneof = "Operation",
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46"
+    )]
+    pub operation: Option<Operation>,
+}
+
+/// What a client asks for.
+#[derive(PartialEq, Oneof)]
+pub enum Operation {
+    /// Is the HSM there?
+    #[prost(message, tag = "16")]
+    Ping(Ping),
+    /// The first request of a connection.
+    #[prost(message, tag = "17")]
+    Hello(Hello),
+    /// Prove a password, get a ticket.
+    #[prost(message, tag = "18")]
+    Login(Login),
+    /// Make this connection one of a client's, with its ticket or without.
+    #[prost(message, tag = "19")]
+    Attach(Attach),
+    /// End the client's login on all its connections.
+    #[prost(message, tag = "20")]
+    Logout(Logout),
+    /// Random bytes.
+    #[prost(message, tag = "21")]
+    Random(Random),
+    /// C_GenerateKey.
+    #[prost(message, tag = "22")]
+    GenerateKey(GenerateKey),
+    /// C_GenerateKeyPair.
+    #[prost(message, tag = "23")]
+    GenerateKeyPair(GenerateKeyPair),
+    /// C_CreateObject.
+    #[prost(message, tag = "24")]
+    CreateObject(CreateObject),
+    /// C_DestroyObject.
+    #[prost(message, tag = "25")]
+    DestroyObject(DestroyObject),
+    /// C_GetAttributeValue.
+    #[prost(message, tag = "26")]
+    GetAttributes(GetAttributes),
+    /// C_SetAttributeValue.
+    #[prost(message, tag = "27")]
+    SetAttributes(SetAttributes),
+    /// C_FindObjects.
+    #[prost(message, tag = "28")]
+    FindObjects(FindObjects),
+    /// C_Sign.
+    #[prost(message, tag = "29")]
+    Sign(Sign),
+    /// C_Verify.
+    #[prost(message, tag = "30")]
+    Verify(Verify),
+    /// C_Encrypt.
+    #[prost(message, tag = "31")]
+    Encrypt(Encrypt),
+    /// C_Decrypt.
+    #[prost(message, tag = "32")]
+    Decrypt(Decrypt),
+    /// C_WrapKey.
+    #[prost(message, tag = "33")]
+    WrapKey(WrapKey),
+    /// C_UnwrapKey.
+    #[prost(message, tag = "34")]
+    UnwrapKey(UnwrapKey),
+    /// C_CloseSession: destroys the session's objects.
+    #[prost(message, tag = "36")]
+    CloseSession(CloseSession),
+    /// What the HSM is.
+    #[prost(message, tag = "37")]
+    HsmInfo(HsmInfo),
+    /// All users.
+    #[prost(message, tag = "38")]
+    ListUsers(ListUsers),
+    /// A new user.
+    #[prost(message, tag = "39")]
+    CreateUser(CreateUser),
+    /// Remove a user.
+    #[prost(message, tag = "40")]
+    DeleteUser(DeleteUser),
+    /// A new password.
+    #[prost(message, tag = "41")]
+    ChangePassword(ChangePassword),
+    /// The first admin's password.
+    #[prost(message, tag = "42")]
+    ActivateCluster(ActivateCluster),
+    /// C_InitToken (personality `token`).
+    #[prost(message, tag = "43")]
+    InitToken(InitToken),
+    /// C_InitPIN (personality `token`).
+    #[prost(message, tag = "44")]
+    InitPin(InitPin),
+    /// What C_GetTokenInfo shows.
+    #[prost(message, tag = "45")]
+    TokenInfo(TokenInfo),
+    /// C_GetMechanismList and C_GetMechanismInfo.
+    #[prost(message, tag = "46")]
+    ListMechanisms(ListMechanisms),
+}
+
+impl Operation {
+    /// Whether the request changes replicated state, so that it must never run twice.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Self::GenerateKey(_)
+                | Self::GenerateKeyPair(_)
+                | Self::CreateObject(_)
+                | Self::DestroyObject(_)
+                | Self::SetAttributes(_)
+                | Self::UnwrapKey(_)
+                | Self::CreateUser(_)
+                | Self::DeleteUser(_)
+                | Self::ChangePassword(_)
+                | Self::ActivateCluster(_)
+                | Self::InitToken(_)
+                | Self::InitPin(_)
+        )
+    }
+}
+
+/// One reply.
+#[derive(PartialEq, Message)]
+pub struct Reply {
+    /// The request's sequence.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// The log index that the answer reflects.
+    #[prost(uint64, tag = "2")]
+    pub log_index: u64,
+    /// A CKR_ value of PKCS#11; 0 is CKR_OK.
+    #[prost(uint64, tag = "3")]
+    pub status: u64,
+    /// Where `status` is not 0: what went wrong and what to do, without secrets.
+    #[prost(string, tag = "4")]
+    pub message: String,
+    /// The answer. Empty where there is nothing to say but the status.
+    #[prost(oneof = "Outcome", tags = "17, 18, 21, 22, 23, 26, 28, 29, 31, 37, 38, 45, 46")]
+    pub outcome: Option<Outcome>,
+}
+
+/// The answers that carry something.
+#[derive(PartialEq, Oneof)]
+pub enum Outcome {
+    /// To [`Hello`].
+    #[prost(message, tag = "17")]
+    Hello(HelloReply),
+    /// To [`Login`].
+    #[prost(message, tag = "18")]
+    Login(LoginReply),
+    /// To [`Random`], [`Decrypt`], [`WrapKey`].
+    #[prost(message, tag = "21")]
+    Data(Data),
+    /// To [`GenerateKey`], [`CreateObject`], [`UnwrapKey`].
+    #[prost(message, tag = "22")]
+    Object(ObjectReply),
+    /// To [`GenerateKeyPair`].
+    #[prost(message, tag = "23")]
+    Pair(PairReply),
+    /// To [`GetAttributes`].
+    #[prost(message, tag = "26")]
+    Attributes(AttributesReply),
+    /// To [`FindObjects`].
+    #[prost(message, tag = "28")]
+    Found(FoundReply),
+    /// To [`Sign`].
+    #[prost(message, tag = "29")]
+    Signature(Data),
+    /// To [`Encrypt`].
+    #[prost(message, tag = "31")]
+    Encrypted(EncryptedReply),
+    /// To [`HsmInfo`].
+    #[prost(message, tag = "37")]
+    HsmInfo(HsmInfoReply),
+    /// To [`ListUsers`].
+    #[prost(message, tag = "38")]
+    Users(UsersReply),
+    /// To [`TokenInfo`].
+    #[prost(message, tag = "45")]
+    Token(TokenInfoReply),
+    /// To [`ListMechanisms`].
+    #[prost(message, tag = "46")]
+    Mechanisms(MechanismsReply),
+}
+
+/// Which programs the token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Personality {
+    /// CloudHSM: PIN `user:password`, one slot, no C_InitToken.
+    CloudHsm = 0,
+    /// A generic token: plain PINs, C_InitToken, C_InitPIN.
+    Token = 1,
+}
+
+/// How far the cluster's set-up has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum ClusterPhase {
+    /// The seal is not open: only health is answered.
+    Locked = 0,
+    /// No owner yet (personality `token`: C_InitToken has not run).
+    Uninitialized = 1,
+    /// The owner's certificates are in; no admin yet.
+    Initialized = 2,
+    /// In use.
+    Active = 3,
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    /// No role: never valid in a request.
+    Unspecified = 0,
+    /// `admin` before activation.
+    UnactivatedAdmin = 1,
+    /// Manages users (CloudHSM's CO, a token's SO).
+    Admin = 2,
+    /// Owns and uses keys (CloudHSM's CU, a token's user).
+    CryptoUser = 3,
+    /// The service's own (CloudHSM's AU).
+    ApplianceUser = 4,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_does_not_show_in_debug_output() {
+        let mut login = Login::default();
+        login.password = b"canary-7f3a".to_vec();
+        let request = Request { operation: Some(Operation::Login(login)), ..Request::default() };
+        let text = format!("{request:?}");
+        assert!(text.contains("Login"));
+        assert!(!text.contains("canary") && !text.contains("99, 97, 110"), "{text}");
+    }
+}

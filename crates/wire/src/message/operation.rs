@@ -1,0 +1,169 @@
+//! Cryptographic operations, each in one shot.
+
+use prost::Message;
+use zeroize::Zeroize as _;
+
+use super::{Mechanism, Template, secret_messages};
+
+/// Random bytes.
+#[derive(PartialEq, Message)]
+pub struct Random {
+    /// How many.
+    #[prost(uint32, tag = "1")]
+    pub bytes: u32,
+}
+
+/// C_Sign.
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Sign {
+    /// The key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The data, or its digest where `prehashed`.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
+    /// Whether the client has hashed already (a mechanism with a hash of its own, RSA and ECDSA).
+    #[prost(bool, tag = "4")]
+    pub prehashed: bool,
+}
+
+/// C_Verify.
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Verify {
+    /// The key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The data, or its digest where `prehashed`.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
+    /// Whether the client has hashed already.
+    #[prost(bool, tag = "4")]
+    pub prehashed: bool,
+    /// The signature.
+    #[prost(bytes = "vec", tag = "5")]
+    pub signature: Vec<u8>,
+}
+
+/// C_Encrypt, in one shot.
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Encrypt {
+    /// The key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// Plaintext; wiped when dropped.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
+}
+
+/// Answer to [`Encrypt`].
+#[derive(PartialEq, Message)]
+pub struct EncryptedReply {
+    /// Ciphertext (with GCM, then the tag).
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: Vec<u8>,
+    /// The IV that the HSM made, else empty.
+    #[prost(bytes = "vec", tag = "2")]
+    pub iv: Vec<u8>,
+}
+
+/// C_Decrypt, in one shot.
+#[derive(PartialEq, Message)]
+pub struct Decrypt {
+    /// The key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// Ciphertext.
+    #[prost(bytes = "vec", tag = "3")]
+    pub data: Vec<u8>,
+}
+
+/// C_WrapKey.
+#[derive(PartialEq, Message)]
+pub struct WrapKey {
+    /// The wrapping key.
+    #[prost(uint64, tag = "1")]
+    pub wrapping_handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The key to wrap.
+    #[prost(uint64, tag = "3")]
+    pub handle: u64,
+}
+
+/// C_UnwrapKey.
+#[derive(PartialEq, Message)]
+pub struct UnwrapKey {
+    /// The unwrapping key.
+    #[prost(uint64, tag = "1")]
+    pub wrapping_handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The wrapped key.
+    #[prost(bytes = "vec", tag = "3")]
+    pub wrapped: Vec<u8>,
+    /// The new key's template.
+    #[prost(message, optional, tag = "4")]
+    pub template: Option<Template>,
+}
+
+/// Bytes.
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Data {
+    /// Wiped when dropped.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: Vec<u8>,
+}
+
+/// C_GetMechanismList and C_GetMechanismInfo.
+#[derive(PartialEq, Message)]
+pub struct ListMechanisms {}
+
+/// One mechanism that the HSM offers.
+#[derive(PartialEq, Message)]
+pub struct MechanismReply {
+    /// CKM_ number.
+    #[prost(uint64, tag = "1")]
+    pub kind: u64,
+    /// CK_MECHANISM_INFO.ulMinKeySize.
+    #[prost(uint64, tag = "2")]
+    pub min_key_size: u64,
+    /// CK_MECHANISM_INFO.ulMaxKeySize.
+    #[prost(uint64, tag = "3")]
+    pub max_key_size: u64,
+    /// CK_MECHANISM_INFO.flags.
+    #[prost(uint64, tag = "4")]
+    pub flags: u64,
+}
+
+/// Answer to [`ListMechanisms`].
+#[derive(PartialEq, Message)]
+pub struct MechanismsReply {
+    /// In the table's order.
+    #[prost(message, repeated, tag = "1")]
+    pub mechanisms: Vec<MechanismReply>,
+}
+
+secret_messages! {
+    Sign: data;
+    Verify: data;
+    Encrypt: data;
+    Data: data;
+}

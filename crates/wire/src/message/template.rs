@@ -1,0 +1,100 @@
+//! Attributes, templates, mechanisms and their parameters.
+
+use prost::{Message, Oneof};
+use zeroize::Zeroize as _;
+
+use super::secret_messages;
+
+/// One attribute: CKA_ number and value.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Attribute {
+    /// CKA_ number.
+    #[prost(uint64, tag = "1")]
+    pub kind: u64,
+    /// Value; wiped when dropped.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+/// A template.
+#[derive(Clone, PartialEq, Message)]
+pub struct Template {
+    /// In the caller's order.
+    #[prost(message, repeated, tag = "1")]
+    pub attributes: Vec<Attribute>,
+}
+
+/// A mechanism and its parameter.
+#[derive(Clone, PartialEq, Message)]
+pub struct Mechanism {
+    /// CKM_ number.
+    #[prost(uint64, tag = "1")]
+    pub kind: u64,
+    /// Its parameter.
+    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5")]
+    pub parameter: Option<Parameter>,
+}
+
+/// Mechanism parameters.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Parameter {
+    /// An IV: CBC (16 bytes), key wrap (8 bytes).
+    #[prost(bytes, tag = "2")]
+    Iv(Vec<u8>),
+    /// CK_RSA_PKCS_PSS_PARAMS.
+    #[prost(message, tag = "3")]
+    Pss(PssParameter),
+    /// CK_GCM_PARAMS.
+    #[prost(message, tag = "4")]
+    Gcm(GcmParameter),
+    /// CK_RSA_PKCS_OAEP_PARAMS.
+    #[prost(message, tag = "5")]
+    Oaep(OaepParameter),
+}
+
+/// CK_RSA_PKCS_PSS_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct PssParameter {
+    /// CKM_SHA…
+    #[prost(uint64, tag = "1")]
+    pub hash: u64,
+    /// CKG_MGF1_…
+    #[prost(uint64, tag = "2")]
+    pub mgf: u64,
+    /// In bytes.
+    #[prost(uint64, tag = "3")]
+    pub salt_length: u64,
+}
+
+/// CK_GCM_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct GcmParameter {
+    /// Empty or zeroed 12 bytes: the HSM makes it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub iv: Vec<u8>,
+    /// Additional authenticated data.
+    #[prost(bytes = "vec", tag = "2")]
+    pub aad: Vec<u8>,
+    /// In bits.
+    #[prost(uint32, tag = "3")]
+    pub tag_bits: u32,
+}
+
+/// CK_RSA_PKCS_OAEP_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct OaepParameter {
+    /// CKM_SHA…
+    #[prost(uint64, tag = "1")]
+    pub hash: u64,
+    /// CKG_MGF1_…
+    #[prost(uint64, tag = "2")]
+    pub mgf: u64,
+    /// The label.
+    #[prost(bytes = "vec", tag = "3")]
+    pub label: Vec<u8>,
+}
+
+secret_messages! {
+    Attribute: value;
+}

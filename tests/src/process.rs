@@ -1,0 +1,41 @@
+//! Finding and killing HSM processes, as an operator or an accident would.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The process that serves an HSM's data folder, if one does.
+#[must_use]
+pub fn hsm_process(folder: &Path) -> Option<u32> {
+    let folder = folder.as_os_str().as_encoded_bytes();
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = line.split(|byte| *byte == 0);
+        let serves = words.next()?.ends_with(b"strongroom")
+            && words.next() == Some(b"hsm")
+            && words.any(|word| word.starts_with(folder));
+        (serves && alive(id)).then_some(id)
+    })
+}
+
+/// kill -9, and waits until the process is no more.
+///
+/// # Panics
+/// Where it does not die.
+pub fn kill_hard(process: u32) {
+    let killed = Command::new("kill").args(["-9", &process.to_string()]).status();
+    assert!(killed.is_ok_and(|s| s.success()) || !alive(process), "kill -9 {process}");
+    let patience = Instant::now() + Duration::from_secs(20);
+    while alive(process) {
+        assert!(Instant::now() < patience, "{process} outlives kill -9");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether a process is there and not only waits to be reaped.
+fn alive(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+    // "PID (NAME) STATE …": the name may hold anything but ends at the last parenthesis.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
