@@ -24,8 +24,9 @@ cargo xtask COMMAND
   verify             format, lints, dependencies, docs, tidiness; writes nothing
   fix                what of that can be mended by a machine
   bench [NAME]       ratios against the raw library and peers of the same run; writes JSON
-  fuzz [--seconds N] [TARGET]
-                     fuzz the decoders and the module for N seconds each (default 60)
+  fuzz [--seconds N] [--blind] [TARGET…]
+                     fuzz every decoder for N seconds (default 60), guided by coverage where a C++
+                     compiler is there
 ";
 
 fn main() -> ExitCode {
