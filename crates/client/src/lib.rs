@@ -1,1 +1,41 @@
-//! The blocking client: configuration, trust, connections, login, retry
+//! The blocking client: configuration, trust, connections, login, retry.
+//!
+//! In: a [`Config`] and operations of `strongroom-wire`. Out: outcomes, or an [`Error`] that is named
+//! by whose fault it is and maps to a CKR_ value. The PKCS#11 module, the command line and every
+//! other front sit on it.
+//!
+//! It must never send anything before the HSM's certificate chain has passed every check of
+//! [`trust`], never run a change twice, never keep a password after it was sent, never start a
+//! thread, and never touch process-wide state (logger, signal handlers, fork handlers).
+//!
+//! - [`config`]: where the HSMs are; reading and editing `client.json`.
+//! - [`trust`]: leaf ← cluster ← customerCA, and nothing else.
+//! - `endpoint`: where new connections go to.
+//! - `connection`, `socket`: one connection: frames, TLS, the first request, attaching.
+//! - `buffer`: where messages stay while they are sent and read, and no longer.
+//! - `pool`: one connection for each calling thread.
+//! - `numbers`: sequences, so that a change that is sent again is not done again.
+//! - `login`: the ticket and the key that proves it.
+//! - `retry`: how long to go on after a failure.
+//! - `local`: the HSM that is started on demand.
+//! - [`client`]: [`Client`], which ties these together.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+pub mod client;
+pub mod config;
+mod connection;
+mod endpoint;
+mod errors;
+mod local;
+mod login;
+mod numbers;
+mod pool;
+mod retry;
+mod socket;
+pub mod trust;
+
+pub use client::{Client, Info, Options};
+pub use config::Config;
+pub use errors::Error;

@@ -1,0 +1,152 @@
+//! The buffers of a connection: a message is in them while it is sent or read, and wiped after it.
+
+use std::{
+    hint::black_box,
+    io::{ErrorKind, Read},
+};
+
+use strongroom_wire::frame::{self, FrameError, HEADER_BYTES};
+use zeroize::Zeroize;
+
+/// What a buffer has room for from the start: most frames.
+const BYTES_FIRST: usize = 4 * 1024;
+/// A buffer that a large frame has made longer than this is given back.
+const BYTES_KEPT: usize = 256 * 1024;
+
+/// Wipes and empties a buffer that is used again.
+pub(crate) fn wipe(buffer: &mut Vec<u8>) {
+    zero(buffer);
+    buffer.clear();
+    if buffer.capacity() > BYTES_KEPT {
+        *buffer = Vec::new();
+    }
+}
+
+/// Zeroes at memset's speed (`zeroize` stores byte by byte). The compiler may not leave it out: the
+/// bytes stay reachable, and [`black_box`] may read them.
+fn zero(bytes: &mut [u8]) {
+    bytes.fill(0);
+    black_box(bytes);
+}
+
+/// Where answers are read into.
+pub(crate) struct Incoming {
+    /// Zero except for the first `used` bytes.
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new() -> Self {
+        Self { bytes: vec![0; BYTES_FIRST], used: 0 }
+    }
+
+    /// Reads one frame, in one read where it comes in one piece, and gives its payload.
+    ///
+    /// # Errors
+    /// As [`frame::read_payload`]; bytes after the frame are an error too: the peer answers one
+    /// request with one frame, so it is out of step.
+    pub(crate) fn read_frame(
+        &mut self,
+        stream: &mut impl Read,
+        limit: usize,
+    ) -> Result<&[u8], FrameError> {
+        let mut total = None;
+        while total.is_none_or(|total| self.used < total) {
+            match stream.read(&mut self.bytes[self.used..]) {
+                Ok(0) => return Err(FrameError::Closed),
+                Ok(bytes) => self.used += bytes,
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Err(FrameError::Closed),
+                Err(e) => return Err(e.into()),
+            }
+            if total.is_none()
+                && let Some(header) = self.bytes[..self.used].first_chunk::<HEADER_BYTES>()
+            {
+                let bytes = HEADER_BYTES + frame::payload_length(*header, limit)?;
+                self.make_room(bytes);
+                total = Some(bytes);
+            }
+        }
+        let total = total.unwrap_or(self.used);
+        if self.used > total {
+            return Err(FrameError::TooLong { bytes: self.used, limit: total });
+        }
+        Ok(&self.bytes[HEADER_BYTES..total])
+    }
+
+    pub(crate) fn wipe(&mut self) {
+        if self.bytes.len() > BYTES_KEPT {
+            self.bytes.zeroize();
+            self.bytes = vec![0; BYTES_FIRST];
+        } else {
+            zero(&mut self.bytes[..self.used]);
+        }
+        self.used = 0;
+    }
+
+    /// Grows without leaving an unwiped copy of what is there.
+    fn make_room(&mut self, bytes: usize) {
+        if self.bytes.len() < bytes {
+            let mut larger = vec![0; bytes];
+            larger[..self.used].copy_from_slice(&self.bytes[..self.used]);
+            self.bytes.zeroize();
+            self.bytes = larger;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Gives the bytes in pieces of a size.
+    struct Pieces(Cursor<Vec<u8>>, usize);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let bytes = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..bytes])
+        }
+    }
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_is_read_whole_in_pieces_of_any_size_and_wiped() {
+        for length in [0, 1, BYTES_FIRST - HEADER_BYTES, BYTES_FIRST, 3 * BYTES_KEPT] {
+            let payload: Vec<u8> = (0..length).map(|i| i as u8 | 1).collect();
+            for piece in [1, 3, 4096, usize::MAX] {
+                let mut incoming = Incoming::new();
+                let mut stream = Pieces(Cursor::new(framed(&payload)), piece);
+                assert!(incoming.read_frame(&mut stream, usize::MAX).unwrap() == payload);
+                incoming.wipe();
+                assert!(incoming.bytes.iter().all(|byte| *byte == 0));
+                assert!(incoming.bytes.len() <= BYTES_KEPT);
+            }
+        }
+    }
+
+    #[test]
+    fn an_announced_length_over_the_limit_takes_no_memory() {
+        let mut incoming = Incoming::new();
+        let error = incoming.read_frame(&mut [0xff; 8].as_slice(), 1024).unwrap_err();
+        assert!(matches!(error, FrameError::TooLong { limit: 1024, .. }));
+        assert_eq!(incoming.bytes.len(), BYTES_FIRST);
+    }
+
+    #[test]
+    fn a_cut_frame_and_a_second_answer_are_errors() {
+        let cut = &framed(b"answer")[..6];
+        let error = Incoming::new().read_frame(&mut &*cut, 1024).unwrap_err();
+        assert!(matches!(error, FrameError::Closed));
+        let two = [framed(b"one"), framed(b"two")].concat();
+        let error = Incoming::new().read_frame(&mut two.as_slice(), 1024).unwrap_err();
+        assert!(matches!(error, FrameError::TooLong { .. }));
+    }
+}

@@ -1,0 +1,159 @@
+//! The numbers that go with a request: its sequence, the lowest sequence still without an answer,
+//! and the highest log index seen.
+//!
+//! A change keeps its sequence when it is sent again, so the HSM gives the first answer instead of
+//! doing it twice. What must hold: `lowest` is never above the sequence of a change that is still
+//! without an answer, or the HSM might forget that answer. Reads don't take part in it: only
+//! changes are remembered by the HSM.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use strongroom_wire::limits::REMEMBERED_REPLIES_MAX;
+
+/// One client's counters.
+pub(crate) struct Numbers {
+    next: AtomicU64,
+    lowest: AtomicU64,
+    seen_index: AtomicU64,
+    open: Mutex<BTreeSet<u64>>,
+    closed: Condvar,
+}
+
+/// A request's sequence; a change counts as answered, or given up, when this is dropped.
+pub(crate) struct Sequence<'a> {
+    numbers: &'a Numbers,
+    number: u64,
+    change: bool,
+}
+
+impl Numbers {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: AtomicU64::new(1),
+            lowest: AtomicU64::new(1),
+            seen_index: AtomicU64::new(0),
+            open: Mutex::new(BTreeSet::new()),
+            closed: Condvar::new(),
+        }
+    }
+
+    /// The next sequence. At most [`REMEMBERED_REPLIES_MAX`] changes are under way at a time,
+    /// because the HSM remembers no more answers for one client: the next one waits.
+    pub(crate) fn begin(&self, change: bool) -> Sequence<'_> {
+        if !change {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            return Sequence { numbers: self, number, change };
+        }
+        let mut open = self.open();
+        while open.len() >= REMEMBERED_REPLIES_MAX {
+            open = self.closed.wait(open).unwrap_or_else(PoisonError::into_inner);
+        }
+        // Numbered under the lock: a later number cannot be entered before an earlier one.
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        open.insert(number);
+        self.publish_lowest(&open);
+        Sequence { numbers: self, number, change }
+    }
+
+    /// The lowest sequence of a change whose answer has not been seen.
+    pub(crate) fn lowest_unanswered(&self) -> u64 {
+        self.lowest.load(Ordering::Acquire)
+    }
+
+    /// The highest log index that an answer has carried.
+    pub(crate) fn seen_index(&self) -> u64 {
+        self.seen_index.load(Ordering::Acquire)
+    }
+
+    /// Takes note of an answer's log index.
+    pub(crate) fn saw(&self, log_index: u64) {
+        // Most answers bring nothing new; a plain load leaves the cache line shared.
+        if log_index > self.seen_index.load(Ordering::Relaxed) {
+            self.seen_index.fetch_max(log_index, Ordering::AcqRel);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish_lowest(&self, open: &BTreeSet<u64>) {
+        let lowest = open.first().copied().unwrap_or_else(|| self.next.load(Ordering::Relaxed));
+        self.lowest.store(lowest, Ordering::Release);
+    }
+}
+
+impl Sequence<'_> {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Sequence<'_> {
+    fn drop(&mut self) {
+        if self.change {
+            let mut open = self.numbers.open();
+            open.remove(&self.number);
+            self.numbers.publish_lowest(&open);
+            self.numbers.closed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowest_unanswered_never_passes_an_open_change() {
+        let numbers = Numbers::new();
+        let first = numbers.begin(true);
+        let second = numbers.begin(true);
+        drop(numbers.begin(false));
+        drop(second);
+        assert_eq!(numbers.lowest_unanswered(), first.number());
+        drop(first);
+        let third = numbers.begin(true);
+        assert_eq!(numbers.lowest_unanswered(), third.number());
+    }
+
+    #[test]
+    fn reads_do_not_hold_lowest_unanswered_back() {
+        let numbers = Numbers::new();
+        let read = numbers.begin(false);
+        drop(numbers.begin(true));
+        assert!(numbers.lowest_unanswered() > read.number());
+    }
+
+    #[test]
+    fn the_seen_index_only_rises() {
+        let numbers = Numbers::new();
+        numbers.saw(7);
+        numbers.saw(3);
+        assert_eq!(numbers.seen_index(), 7);
+    }
+
+    #[test]
+    fn sequences_are_unique_over_threads() {
+        let numbers = Numbers::new();
+        let all = Mutex::new(BTreeSet::new());
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (numbers, all) = (&numbers, &all);
+                scope.spawn(move || {
+                    for turn in 0..100 {
+                        let sequence = numbers.begin((thread + turn) % 2 == 0);
+                        assert!(all.lock().unwrap().insert(sequence.number()));
+                    }
+                });
+            }
+        });
+        assert_eq!(all.lock().unwrap().len(), 800);
+    }
+}

@@ -1,0 +1,352 @@
+//! Whom the client talks to: exactly leaf ← cluster ← customerCA.
+//!
+//! In: the certificates that an HSM presents in the TLS handshake, and the customer's CA from the
+//! configuration. Out: the cluster's and the HSM's id, or the name of the check that failed and what
+//! to do. Nothing that a public web client would accept matters here: no system roots, no host names.
+//!
+//! The usual verifier (webpki) cannot do this: the cluster's certificate, as the customer makes it
+//! with `openssl x509 -req` (OpenSSL up to 3.1), is X.509 v1, without any extension.
+//!
+//! What is checked, in this order:
+//! 1. the HSM presents two certificates: its own (leaf) and its cluster's;
+//! 2. the anchor is self-signed, and of an allowed algorithm and strength;
+//! 3. the cluster's certificate is issued and signed by the anchor, and may be a CA;
+//! 4. the leaf is v3, issued and signed by the cluster, for TLS servers, and no CA;
+//! 5. the leaf names a cluster and an HSM in a URI, and the cluster's certificate and, where they
+//!    are configured, the id and the pinned key, agree;
+//! 6. all three are valid now.
+//!
+//! The TLS handshake then proves that the peer has the leaf's key.
+
+mod certificate;
+mod signature;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, OtherError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+};
+
+use self::certificate::Certificate;
+use crate::{Error, config::Cluster, config::hex};
+
+/// URI scheme of an HSM's name in its certificate: `strongroom://<cluster id>/<HSM id>`.
+const NAME_SCHEME: &str = "strongroom://";
+
+/// The check that failed, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distrust(pub String);
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Distrust {}
+
+/// Who an HSM is, as its certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `cluster-…`.
+    pub cluster_id: String,
+    /// `hsm-…`.
+    pub hsm_id: String,
+    /// SHA-256 of the cluster key's SubjectPublicKeyInfo: what `cluster_key` pins.
+    pub cluster_key: [u8; 32],
+}
+
+/// The customer's CA and what is known about the cluster.
+pub struct Anchor {
+    certificate: Certificate,
+    file: String,
+    cluster_key: Option<[u8; 32]>,
+    cluster_id: Option<String>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Anchor {
+    /// Reads the customer's CA.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the file cannot be read or is no certificate, [`Error::Trust`] where
+    /// it is one that nothing can be trusted by.
+    pub fn open(cluster: &Cluster) -> Result<Self, Error> {
+        let path = &cluster.hsm_ca_file;
+        let pem = crate::config::read_trusted(path)
+            .map_err(|reason| Error::Config(format!("hsm_ca_file {}: {reason}", path.display())))?;
+        Self::from_pem(&pem, path, cluster)
+    }
+
+    fn from_pem(pem: &str, path: &Path, cluster: &Cluster) -> Result<Self, Error> {
+        let file = path.display().to_string();
+        let der = certificate::from_pem(pem)
+            .map_err(|reason| Error::Config(format!("hsm_ca_file {file}: {reason}")))?;
+        let certificate = Certificate::parse(&der)
+            .map_err(|reason| Error::Config(format!("hsm_ca_file {file}: {reason}")))?;
+        let anchor = Self {
+            certificate,
+            file,
+            cluster_key: cluster.cluster_key,
+            cluster_id: cluster.cluster_id.clone(),
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+        };
+        anchor.check_anchor().map_err(|Distrust(why)| Error::Trust(why))?;
+        Ok(anchor)
+    }
+
+    /// Checks a chain as presented, leaf first, at `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// The first check that failed.
+    pub fn check(&self, leaf: &[u8], rest: &[&[u8]], now: u64) -> Result<Identity, Distrust> {
+        let [cluster] = rest else {
+            return refuse(format!(
+                "chain length: the HSM presents {} certificates, it must present two, its own and \
+                 its cluster's",
+                rest.len() + 1
+            ));
+        };
+        let cluster = parse("the cluster's certificate", cluster)?;
+        let leaf = parse("the HSM's certificate", leaf)?;
+
+        self.check_anchor()?;
+        self.check_cluster(&cluster)?;
+        check_leaf(&leaf, &cluster)?;
+        let identity = self.check_names(&leaf, &cluster)?;
+        for (certificate, what, remedy) in [
+            (&self.certificate, self.file.as_str(), "make a new customerCA and cluster"),
+            (&cluster, "the cluster's certificate", "sign the cluster's CSR again"),
+            (&leaf, "the HSM's certificate", "restart the HSM, which renews it"),
+        ] {
+            check_validity(certificate, what, remedy, now)?;
+        }
+        Ok(identity)
+    }
+
+    fn check_anchor(&self) -> Result<(), Distrust> {
+        let file = &self.file;
+        if self.certificate.issuer != self.certificate.subject {
+            return refuse(format!(
+                "anchor: {file} is not self-signed (it was issued by another CA): hsm_ca_file must \
+                 be the customerCA certificate itself"
+            ));
+        }
+        check_extensions(&self.certificate, file)?;
+        self.certificate
+            .check_signed_by(&self.certificate)
+            .map_err(|why| Distrust(format!("anchor: {file} is not validly self-signed: {why}")))
+    }
+
+    fn check_cluster(&self, cluster: &Certificate) -> Result<(), Distrust> {
+        let what = "the cluster's certificate";
+        if cluster.issuer != self.certificate.subject {
+            return refuse(format!(
+                "issuer: {what} was not issued by the CA in {}: check that hsm_ca_file is the \
+                 customerCA that signed this cluster's CSR",
+                self.file
+            ));
+        }
+        cluster.check_signed_by(&self.certificate).map_err(|why| {
+            Distrust(format!(
+                "signature: {what} is not signed by the CA in {}: {why}: check that hsm_ca_file is \
+                 the customerCA that signed this cluster's CSR",
+                self.file
+            ))
+        })?;
+        check_extensions(cluster, what)?;
+        // A certificate without basicConstraints (v1, or v3 as OpenSSL 3.2 makes it) is taken:
+        // what it may do comes from its place in the chain and its subject.
+        if cluster.is_ca == Some(false) || cluster.may_sign_certificates == Some(false) {
+            return refuse(format!(
+                "CA: {what} says that it may not issue certificates: sign the cluster's CSR again, \
+                 as `openssl x509 -req` does without extensions"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_names(&self, leaf: &Certificate, cluster: &Certificate) -> Result<Identity, Distrust> {
+        let Some((cluster_id, hsm_id)) = leaf.uris.as_slice().first().and_then(|uri| name(uri))
+        else {
+            return refuse(format!(
+                "name: the HSM's certificate does not name it: it needs one URI \
+                 {NAME_SCHEME}<cluster>/<HSM>"
+            ));
+        };
+        if leaf.uris.len() != 1 {
+            return refuse("name: the HSM's certificate carries more than one URI".into());
+        }
+        if !cluster.subject_texts.iter().any(|text| text == cluster_id) {
+            return refuse(format!(
+                "cluster id: the HSM says that it belongs to {cluster_id}, and the cluster's \
+                 certificate is not that cluster's: sign the CSR of {cluster_id}"
+            ));
+        }
+        if let Some(expected) = &self.cluster_id
+            && expected != cluster_id
+        {
+            return refuse(format!(
+                "cluster id: the HSM belongs to {cluster_id}, the configuration names {expected}: \
+                 check the server addresses"
+            ));
+        }
+        let cluster_key = cluster.key_sha256();
+        if let Some(pin) = &self.cluster_key
+            && *pin != cluster_key
+        {
+            return refuse(format!(
+                "pinned key: the cluster's key is {}, the configuration pins {}: if the cluster has \
+                 a new key and you trust it, run `configure-pkcs11 -a` again",
+                hex(&cluster_key),
+                hex(pin)
+            ));
+        }
+        Ok(Identity { cluster_id: cluster_id.into(), hsm_id: hsm_id.into(), cluster_key })
+    }
+}
+
+fn check_leaf(leaf: &Certificate, cluster: &Certificate) -> Result<(), Distrust> {
+    let what = "the HSM's certificate";
+    if !leaf.is_v3 {
+        return refuse(format!("version: {what} is not X.509 v3"));
+    }
+    if leaf.issuer != cluster.subject {
+        return refuse(format!(
+            "issuer: {what} was not issued by the cluster whose certificate it presents"
+        ));
+    }
+    leaf.check_signed_by(cluster).map_err(|why| {
+        Distrust(format!("signature: {what} is not signed by its cluster: {why}"))
+    })?;
+    leaf.check_key().map_err(|why| Distrust(format!("key: {what}: {why}")))?;
+    check_extensions(leaf, what)?;
+    if leaf.is_ca == Some(true) {
+        return refuse(format!("CA: {what} is a CA's, an HSM's must not be"));
+    }
+    if leaf.may_sign_data == Some(false) {
+        return refuse(format!("key usage: {what} is not for digital signatures"));
+    }
+    if !leaf.for_servers {
+        return refuse(format!("extended key usage: {what} is not for TLS servers (serverAuth)"));
+    }
+    Ok(())
+}
+
+fn check_extensions(certificate: &Certificate, what: &str) -> Result<(), Distrust> {
+    match &certificate.unknown_critical {
+        // RFC 5280, section 4.2: "A certificate-using system MUST reject the certificate if it
+        // encounters a critical extension it does not recognize or a critical extension that
+        // contains information that it cannot process."
+        Some(oid) => {
+            refuse(format!("extensions: {what} has a critical extension {oid} that is not known"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_validity(
+    certificate: &Certificate,
+    what: &str,
+    remedy: &str,
+    now: u64,
+) -> Result<(), Distrust> {
+    if now < certificate.not_before {
+        return refuse(format!(
+            "validity: {what} is not valid before {}: check this machine's clock",
+            certificate.not_before_text
+        ));
+    }
+    if now > certificate.not_after {
+        return refuse(format!(
+            "validity: {what} expired at {}: check this machine's clock, or {remedy}",
+            certificate.not_after_text
+        ));
+    }
+    Ok(())
+}
+
+fn parse(what: &str, der: &[u8]) -> Result<Certificate, Distrust> {
+    Certificate::parse(der).map_err(|why| Distrust(format!("form: {what}: {why}")))
+}
+
+/// Cluster and HSM of a leaf's URI.
+fn name(uri: &str) -> Option<(&str, &str)> {
+    let (cluster_id, hsm_id) = uri.strip_prefix(NAME_SCHEME)?.split_once('/')?;
+    let is_id = |id: &str| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    (is_id(cluster_id) && is_id(hsm_id)).then_some((cluster_id, hsm_id))
+}
+
+fn refuse<T>(why: String) -> Result<T, Distrust> {
+    Err(Distrust(why))
+}
+
+/// [`Anchor`] as rustls wants it.
+pub(crate) struct Verifier(pub(crate) Arc<Anchor>);
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Verifier").field(&self.0.file).finish()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let rest: Vec<&[u8]> = intermediates.iter().map(AsRef::as_ref).collect();
+        match self.0.check(end_entity, &rest, now.as_secs()) {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(distrust) => Err(CertificateError::Other(OtherError(Arc::new(distrust))).into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let leaf = Certificate::parse(cert)
+            .map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
+        let key = SubjectPublicKeyInfoDer::from(leaf.key_der.as_slice());
+        rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, dss, &self.0.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.algorithms.supported_schemes()
+    }
+}
+
+/// The identity in a chain that has been checked: what the leaf's URI says.
+pub(crate) fn identity(anchor: &Anchor, chain: &[CertificateDer<'_>]) -> Result<Identity, Error> {
+    let mut chain = chain.iter();
+    let leaf = chain.next().map(|der| parse("the HSM's certificate", der));
+    let cluster = chain.next().map(|der| parse("the cluster's certificate", der));
+    let (Some(leaf), Some(cluster)) = (leaf, cluster) else {
+        return Err(Error::Trust("the HSM presented no certificate".into()));
+    };
+    let distrusted = |Distrust(why)| Error::Trust(why);
+    anchor
+        .check_names(&leaf.map_err(distrusted)?, &cluster.map_err(distrusted)?)
+        .map_err(distrusted)
+}
