@@ -1,1 +1,48 @@
-//! Every mechanism of the HSM over its backend, key material types, and the one table of mechanisms
+//! Every mechanism of the HSM over its backend, the types that hold key material, and the one
+//! table of mechanisms.
+//!
+//! In come keys (generated here, or parsed from their stored or wrapped form), a [`Mechanism`] of
+//! the table with its [`Params`], and data; out go signatures, ciphertexts and secrets. Parsed
+//! keys are immutable, `Send + Sync`, and made to be kept and used from many threads at once.
+//!
+//! What it never does: implement a primitive (aws-lc does, and k256 signs for secp256k1), decide
+//! who may use a key (the vault does), keep state between two calls, or do any I/O.
+//!
+//! This is the only crate of the HSM with `unsafe` code, and it is confined to `backend` (calls into
+//! aws-lc) and [`memory`] (locked pages).
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod backend;
+mod cipher;
+mod curve;
+pub mod ed25519;
+mod error;
+mod hash;
+mod key;
+pub mod mechanism;
+#[allow(unsafe_code)]
+pub mod memory;
+mod params;
+mod pkcs1;
+mod random;
+mod secret;
+mod sign;
+pub mod symmetric;
+mod wrap;
+
+pub use cipher::{decrypt, encrypt};
+pub use curve::Curve;
+pub use error::Error;
+pub use hash::{Hash, Hasher};
+pub use key::{
+    EcPrivate, EcPublic, Key, KeyKind, RsaImport, RsaParts, RsaPrivate, RsaPublic, SecretKey,
+    generate_ec, generate_rsa, generate_secret,
+};
+pub use mechanism::{Kind, Mechanism};
+pub use params::Params;
+pub use random::{random, self_test};
+pub use secret::SecretBytes;
+pub use sign::{sign, verify};
+pub use wrap::{unwrap, wrap};

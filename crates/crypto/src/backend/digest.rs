@@ -1,0 +1,144 @@
+//! Hashing, HMAC and HKDF.
+
+use std::ffi::{c_int, c_uint};
+use std::ptr;
+
+use aws_lc_sys as sys;
+
+use super::{Failed, Owned, ok};
+use crate::hash::{Hash, LONGEST};
+
+/// aws-lc's description of a hash: a static, valid for ever.
+pub(super) fn description(hash: Hash) -> *const sys::EVP_MD {
+    // SAFETY: these take nothing and return pointers to statics.
+    unsafe {
+        match hash {
+            Hash::Sha1 => sys::EVP_sha1(),
+            Hash::Sha224 => sys::EVP_sha224(),
+            Hash::Sha256 => sys::EVP_sha256(),
+            Hash::Sha384 => sys::EVP_sha384(),
+            Hash::Sha512 => sys::EVP_sha512(),
+        }
+    }
+}
+
+/// Hashing can only fail for want of memory, which Rust's own allocator aborts on, too.
+fn must(code: c_int) {
+    assert!(ok(code).is_ok(), "hashing failed: out of memory");
+}
+
+/// Hashes `data` into the front of `out`.
+pub(crate) fn once(hash: Hash, data: &[u8], out: &mut [u8; LONGEST]) {
+    // SAFETY: `data` is read by its length; no hash here writes more than LONGEST bytes; the
+    // length's out-pointer and the engine may be null.
+    must(unsafe {
+        sys::EVP_Digest(
+            data.as_ptr().cast(),
+            data.len(),
+            out.as_mut_ptr(),
+            ptr::null_mut(),
+            description(hash),
+            ptr::null_mut(),
+        )
+    });
+}
+
+/// A hash in progress.
+pub(crate) struct Context {
+    context: Owned<sys::EVP_MD_CTX>,
+    hash: Hash,
+}
+
+// SAFETY: the context is owned memory without ties to a thread.
+unsafe impl Send for Context {}
+// SAFETY: through a shared reference it can only be copied, which reads it.
+unsafe impl Sync for Context {}
+
+impl Context {
+    fn empty(hash: Hash) -> Self {
+        // SAFETY: a fresh context is ours.
+        let context = unsafe { Owned::new(sys::EVP_MD_CTX_new()) };
+        let context = context.expect("hashing failed: out of memory");
+        Self { context, hash }
+    }
+
+    pub(crate) fn new(hash: Hash) -> Self {
+        let new = Self::empty(hash);
+        // SAFETY: the context is valid and ours, the description static, the engine none.
+        must(unsafe {
+            sys::EVP_DigestInit_ex(new.context.as_ptr(), description(hash), ptr::null_mut())
+        });
+        new
+    }
+
+    pub(crate) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        // SAFETY: the context is initialised and exclusively ours; `data` is read by its length.
+        must(unsafe {
+            sys::EVP_DigestUpdate(self.context.as_ptr(), data.as_ptr().cast(), data.len())
+        });
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut out = vec![0; self.hash.len()];
+        // SAFETY: the context is initialised; exactly the hash's length is written.
+        must(unsafe {
+            sys::EVP_DigestFinal_ex(self.context.as_ptr(), out.as_mut_ptr(), ptr::null_mut())
+        });
+        out
+    }
+}
+
+impl Clone for Context {
+    fn clone(&self) -> Self {
+        let copy = Self::empty(self.hash);
+        // SAFETY: both are valid, and the copy is exclusively ours.
+        must(unsafe { sys::EVP_MD_CTX_copy_ex(copy.context.as_ptr(), self.context.as_ptr()) });
+        copy
+    }
+}
+
+/// HMAC of `data` into the front of `out`; returns its length.
+pub(crate) fn hmac(
+    hash: Hash,
+    key: &[u8],
+    data: &[u8],
+    out: &mut [u8; LONGEST],
+) -> Result<usize, Failed> {
+    let mut length: c_uint = 0;
+    // SAFETY: key and data are read by their lengths; no hash here writes more than LONGEST bytes.
+    let result = unsafe {
+        sys::HMAC(
+            description(hash),
+            key.as_ptr().cast(),
+            key.len(),
+            data.as_ptr(),
+            data.len(),
+            out.as_mut_ptr(),
+            &mut length,
+        )
+    };
+    ok(c_int::from(!result.is_null()))?;
+    Ok(length as usize)
+}
+
+/// HKDF-SHA256 (RFC 5869, extract and expand) with an empty salt.
+pub(crate) fn hkdf_sha256(key: &[u8], info: &[u8], out: &mut [u8]) -> Result<(), Failed> {
+    // SAFETY: all slices are read or written by their lengths; a null salt has length 0.
+    ok(unsafe {
+        sys::HKDF(
+            out.as_mut_ptr(),
+            out.len(),
+            description(Hash::Sha256),
+            key.as_ptr(),
+            key.len(),
+            ptr::null(),
+            0,
+            info.as_ptr(),
+            info.len(),
+        )
+    })
+}

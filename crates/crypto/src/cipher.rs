@@ -1,0 +1,273 @@
+//! Encryption and decryption: AES modes and RSA.
+
+use cryptoki_sys as ck;
+
+use crate::backend::aead::Aead;
+use crate::backend::cipher::{BLOCK, Direction, Mode, run};
+use crate::backend::pkey::Oaep;
+use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes, SecretKey, pkcs1, random};
+
+/// Length of the IV that CKM_CLOUDHSM_AES_GCM makes, in bytes.
+const MADE_IV: usize = 12;
+
+/// Encrypts `data` with a secret or public key.
+///
+/// What comes out: for CKM_AES_GCM ciphertext || tag; for CKM_CLOUDHSM_AES_GCM IV (12 random
+/// bytes) || ciphertext || tag, as "the IV is prepended to the output" has it; for CKM_AES_CBC,
+/// _ECB and _CTR as many bytes as came in; for CKM_AES_CBC_PAD the next whole block; for RSA the
+/// modulus's length.
+///
+/// A GCM tag is 96, 104, 112, 120 or 128 bits long: SP 800-38D allows 32 and 64 for special
+/// uses, which nobody asks a key store for. Uniqueness of the IV is the caller's to see to.
+pub fn encrypt(
+    key: &Key,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, Error> {
+    if !mechanism.offers(ck::CKF_ENCRYPT) {
+        return Err(Error::MechanismInvalid);
+    }
+    encrypt_any(key, mechanism, params, data)
+}
+
+/// Decrypts `data` with a secret or private key.
+///
+/// One error, [`Error::EncryptedDataInvalid`], says that a tag or a padding is wrong. RSA
+/// PKCS #1 v1.5 doesn't say even that: a wrong padding gives an unpredictable message, as
+/// OpenSSL 3.2 has it, because the bit would be enough to decrypt anything.
+///
+/// GCM takes the tag lengths of [`encrypt`], and 32 and 64 bits, which others may have made.
+pub fn decrypt(
+    key: &Key,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+) -> Result<SecretBytes, Error> {
+    if !mechanism.offers(ck::CKF_DECRYPT) {
+        return Err(Error::MechanismInvalid);
+    }
+    decrypt_any(key, mechanism, params, data, &[32, 64, 96, 104, 112, 120, 128])
+}
+
+/// [`encrypt`] without asking whether the mechanism encrypts: it may wrap.
+pub(crate) fn encrypt_any(
+    key: &Key,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, Error> {
+    match (mechanism.operation, key) {
+        (Kind::AesGcm, Key::Secret(key)) => {
+            let gcm = Gcm::new(params, STRONG_TAGS)?;
+            if gcm.iv.is_empty() {
+                return Err(Error::ParameterInvalid);
+            }
+            gcm.seal(key, &[], gcm.iv, data)
+        }
+        (Kind::AesGcmWithIv, Key::Secret(key)) => {
+            let gcm = Gcm::new(params, STRONG_TAGS)?;
+            if !gcm.iv.is_empty() {
+                return Err(Error::ParameterInvalid);
+            }
+            let mut iv = [0; MADE_IV];
+            random(&mut iv)?;
+            gcm.seal(key, &iv, &iv, data)
+        }
+        (Kind::AesCbc | Kind::AesCbcPad | Kind::AesEcb | Kind::AesCtr, Key::Secret(key)) => {
+            let mode = BlockMode::new(mechanism.operation, params)?;
+            if mode.whole_blocks && !data.len().is_multiple_of(BLOCK) {
+                return Err(Error::DataLength);
+            }
+            mode.run(Direction::Encrypt, key.aes()?, data)
+                .map(SecretBytes::into_plain)
+                .map_err(Error::backend("AES"))
+        }
+        (Kind::RsaPkcs, Key::RsaPublic(key)) => {
+            params.expect_none()?;
+            let key = key.backend();
+            if data.len() + 11 > key.size() {
+                return Err(Error::DataLength);
+            }
+            key.encrypt_pkcs1(data).map_err(Error::backend("RSA encryption"))
+        }
+        (Kind::RsaOaep, Key::RsaPublic(key)) => {
+            let oaep = oaep(params)?;
+            let key = key.backend();
+            // RFC 8017, 7.1.1: "mLen <= k - 2hLen - 2". The largest hash leaves room in all keys.
+            if data.len() + 2 * oaep.hash.len() + 2 > key.size() {
+                return Err(Error::DataLength);
+            }
+            oaep.encrypt(key, data).map_err(Error::backend("RSA encryption"))
+        }
+        (operation, _) if is_cipher(operation) => Err(Error::KeyType),
+        _ => Err(Error::MechanismInvalid),
+    }
+}
+
+/// [`decrypt`] without asking whether the mechanism decrypts: it may unwrap.
+pub(crate) fn decrypt_any(
+    key: &Key,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+    tags: &[u32],
+) -> Result<SecretBytes, Error> {
+    match (mechanism.operation, key) {
+        (Kind::AesGcm, Key::Secret(key)) => {
+            let gcm = Gcm::new(params, tags)?;
+            if gcm.iv.is_empty() {
+                return Err(Error::ParameterInvalid);
+            }
+            gcm.open(key, gcm.iv, data)
+        }
+        (Kind::AesGcmWithIv, Key::Secret(key)) => {
+            let gcm = Gcm::new(params, tags)?;
+            if !gcm.iv.is_empty() {
+                return Err(Error::ParameterInvalid);
+            }
+            let (iv, data) = data.split_at_checked(MADE_IV).ok_or(Error::EncryptedDataLength)?;
+            gcm.open(key, iv, data)
+        }
+        (Kind::AesCbc | Kind::AesCbcPad | Kind::AesEcb | Kind::AesCtr, Key::Secret(key)) => {
+            let mode = BlockMode::new(mechanism.operation, params)?;
+            let whole = data.len().is_multiple_of(BLOCK) && !(mode.padding && data.is_empty());
+            if (mode.whole_blocks || mode.padding) && !whole {
+                return Err(Error::EncryptedDataLength);
+            }
+            mode.run(Direction::Decrypt, key.aes()?, data).map_err(|_| Error::EncryptedDataInvalid)
+        }
+        (Kind::RsaPkcs, Key::RsaPrivate(key)) => {
+            params.expect_none()?;
+            expect_modulus_length(data, key.backend().size())?;
+            pkcs1::decrypt(key.backend(), key.rejection_secret()?, data)
+        }
+        (Kind::RsaOaep, Key::RsaPrivate(key)) => {
+            let oaep = oaep(params)?;
+            expect_modulus_length(data, key.backend().size())?;
+            oaep.decrypt(key.backend(), data).map_err(|_| Error::EncryptedDataInvalid)
+        }
+        (operation, _) if is_cipher(operation) => Err(Error::KeyType),
+        _ => Err(Error::MechanismInvalid),
+    }
+}
+
+/// Whether [`encrypt_any`] and [`decrypt_any`] implement it.
+fn is_cipher(operation: Kind) -> bool {
+    matches!(
+        operation,
+        Kind::AesGcm
+            | Kind::AesGcmWithIv
+            | Kind::AesCbc
+            | Kind::AesCbcPad
+            | Kind::AesEcb
+            | Kind::AesCtr
+            | Kind::RsaPkcs
+            | Kind::RsaOaep
+    )
+}
+
+fn expect_modulus_length(data: &[u8], length: usize) -> Result<(), Error> {
+    if data.len() == length { Ok(()) } else { Err(Error::EncryptedDataLength) }
+}
+
+fn oaep<'a>(params: &Params<'a>) -> Result<Oaep<'a>, Error> {
+    match *params {
+        Params::Oaep { hash, mgf, label } => Ok(Oaep { hash, mgf, label }),
+        _ => Err(Error::ParameterInvalid),
+    }
+}
+
+/// Tag lengths in bits that SP 800-38D names for general use.
+pub(crate) const STRONG_TAGS: &[u32] = &[96, 104, 112, 120, 128];
+
+/// The parameter of GCM, checked.
+struct Gcm<'a> {
+    iv: &'a [u8],
+    aad: &'a [u8],
+    tag_bytes: usize,
+}
+
+impl<'a> Gcm<'a> {
+    fn new(params: &Params<'a>, tags: &[u32]) -> Result<Self, Error> {
+        match *params {
+            Params::Gcm { iv, aad, tag_bits } if tags.contains(&tag_bits) => {
+                Ok(Self { iv, aad, tag_bytes: tag_bits as usize / 8 })
+            }
+            _ => Err(Error::ParameterInvalid),
+        }
+    }
+
+    /// Calls `with` the key prepared for the tag length: the kept one for the usual 16 bytes.
+    fn with_key<T>(
+        &self,
+        key: &SecretKey,
+        with: impl FnOnce(&Aead) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.tag_bytes == 16 {
+            return with(key.gcm()?);
+        }
+        let prepared = Aead::new(key.aes()?, self.tag_bytes);
+        with(&prepared.map_err(Error::backend("preparing AES-GCM"))?)
+    }
+
+    fn seal(
+        &self,
+        key: &SecretKey,
+        prefix: &[u8],
+        iv: &[u8],
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        self.with_key(key, |prepared| {
+            prepared.seal(prefix, iv, self.aad, data).map_err(Error::backend("AES-GCM"))
+        })
+    }
+
+    fn open(&self, key: &SecretKey, iv: &[u8], data: &[u8]) -> Result<SecretBytes, Error> {
+        if data.len() < self.tag_bytes {
+            return Err(Error::EncryptedDataLength);
+        }
+        self.with_key(key, |prepared| {
+            prepared.open(iv, self.aad, data).map_err(|_| Error::EncryptedDataInvalid)
+        })
+    }
+}
+
+/// One of the modes that aren't authenticated, with its parameter checked.
+struct BlockMode<'a> {
+    mode: Mode,
+    iv: &'a [u8],
+    padding: bool,
+    /// Whether the data must be whole blocks as it is.
+    whole_blocks: bool,
+}
+
+impl<'a> BlockMode<'a> {
+    fn new(operation: Kind, params: &Params<'a>) -> Result<Self, Error> {
+        let (mode, padding, whole_blocks) = match operation {
+            Kind::AesEcb => (Mode::Ecb, false, true),
+            Kind::AesCbc => (Mode::Cbc, false, true),
+            Kind::AesCbcPad => (Mode::Cbc, true, false),
+            Kind::AesCtr => (Mode::Ctr, false, false),
+            _ => return Err(Error::MechanismInvalid),
+        };
+        let iv = match (mode, *params) {
+            (Mode::Ecb, Params::None) => &[],
+            (Mode::Cbc | Mode::Ctr, Params::Iv(iv)) if iv.len() == BLOCK => iv,
+            _ => return Err(Error::ParameterInvalid),
+        };
+        Ok(Self { mode, iv, padding, whole_blocks })
+    }
+
+    fn run(
+        &self,
+        direction: Direction,
+        key: &[u8],
+        data: &[u8],
+    ) -> Result<SecretBytes, crate::backend::Failed> {
+        run(self.mode, direction, key, self.iv, data, self.padding)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The one table of mechanisms. PKCS#11's mechanism list, the engine's checks and the
+//! documentation follow from it; a mechanism that isn't here doesn't exist.
+//!
+//! A line says only what works: a flag stands here when the function behind it does. What a
+//! personality or FIPS mode hides on top of that is policy, and the engine's.
+
+use cryptoki_sys as ck;
+
+use crate::Hash;
+
+// AWS CloudHSM's own numbers, as its public header `cloudhsm_pkcs11_vendor_defs.h` names them.
+// The wire crate's `vendor` module has the same ones for everybody else: this crate depends on
+// none of ours, so they are kept equal by hand.
+
+/// AES-GCM with the HSM's IV in front of the output.
+pub const CKM_CLOUDHSM_AES_GCM: u64 = ck::CKM_VENDOR_DEFINED | 0x1087;
+/// RFC 3394 key wrap.
+pub const CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x2109;
+/// RFC 3394 key wrap after PKCS#5 padding to 8-byte blocks.
+pub const CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x210a;
+/// RFC 5649 key wrap with padding.
+pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x216f;
+
+/// What a mechanism does, whatever its number: the implementation that it selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`crate::generate_secret`] of an AES key.
+    GenerateAes,
+    /// [`crate::generate_secret`] of a generic secret.
+    GenerateGeneric,
+    /// [`crate::generate_rsa`].
+    GenerateRsa,
+    /// [`crate::generate_ec`].
+    GenerateEc,
+    /// RSASSA-PKCS1-v1_5 and RSAES-PKCS1-v1_5 (RFC 8017). Without a hash: the data is what is
+    /// padded (a DigestInfo, mostly).
+    RsaPkcs,
+    /// RSASSA-PSS (RFC 8017). Without a hash: the data is the hash.
+    RsaPss,
+    /// RSAES-OAEP (RFC 8017).
+    RsaOaep,
+    /// ECDSA (FIPS 186-5), signatures as r || s. Without a hash: the data is the hash.
+    Ecdsa,
+    /// HMAC (FIPS 198-1).
+    Hmac,
+    /// A hash function.
+    Digest,
+    /// AES-GCM (SP 800-38D): ciphertext || tag.
+    AesGcm,
+    /// AES-GCM with an IV made here: IV (12 bytes) || ciphertext || tag.
+    AesGcmWithIv,
+    /// AES-CBC (SP 800-38A) of whole blocks.
+    AesCbc,
+    /// AES-CBC with PKCS#7 padding.
+    AesCbcPad,
+    /// AES-ECB of whole blocks.
+    AesEcb,
+    /// AES-CTR.
+    AesCtr,
+    /// AES key wrap (RFC 3394, SP 800-38F KW) of whole 8-byte blocks.
+    AesKeyWrap,
+    /// AES key wrap with padding (RFC 5649, SP 800-38F KWP).
+    AesKeyWrapPad,
+    /// AES key wrap (RFC 3394) after PKCS#5 padding to 8-byte blocks.
+    AesKeyWrapPkcs5,
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Mechanism {
+    /// `CKM_…`.
+    pub kind: u64,
+    /// Its name in PKCS#11 or AWS's header.
+    pub name: &'static str,
+    /// `CKK_…` of the keys that it makes or takes; `None` for digests.
+    pub key_type: Option<u64>,
+    /// The functions that it works with (`CKF_SIGN`, …), and for elliptic curves the
+    /// `CKF_EC_…` that C_GetMechanismInfo shows.
+    pub flags: u64,
+    /// Smallest key, in the unit that PKCS#11 gives the mechanism: bits for RSA, EC and generic
+    /// secret generation, bytes for AES and HMAC, 0 for digests.
+    pub min_size: u64,
+    /// Largest key, in the same unit.
+    pub max_size: u64,
+    /// The hash that the mechanism's name fixes.
+    pub hash: Option<Hash>,
+    /// What it does.
+    pub operation: Kind,
+}
+
+impl Mechanism {
+    /// Whether it offers all functions of `flags` (`CKF_…`).
+    pub fn offers(&self, flags: u64) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// The line of a mechanism number.
+pub fn find(kind: u64) -> Option<&'static Mechanism> {
+    MECHANISMS.iter().find(|mechanism| mechanism.kind == kind)
+}
+
+/// Smallest RSA modulus that is generated or imported, in bits.
+pub const RSA_BITS_MIN: u32 = 2048;
+/// Largest RSA modulus that is generated or imported, in bits.
+pub const RSA_BITS_MAX: u32 = 4096;
+/// Generated RSA moduli are a multiple of this many bits, as CloudHSM's are.
+pub const RSA_BITS_STEP: u32 = 256;
+/// Longest generic secret, in bytes, as in CloudHSM.
+pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
+
+const GENERATE: u64 = ck::CKF_GENERATE;
+const GENERATE_PAIR: u64 = ck::CKF_GENERATE_KEY_PAIR;
+const SIGN: u64 = ck::CKF_SIGN | ck::CKF_VERIFY;
+const ENCRYPT: u64 = ck::CKF_ENCRYPT | ck::CKF_DECRYPT;
+const WRAP: u64 = ck::CKF_WRAP | ck::CKF_UNWRAP;
+const DIGEST: u64 = ck::CKF_DIGEST;
+const EC: u64 = ck::CKF_EC_F_P | ck::CKF_EC_NAMEDCURVE | ck::CKF_EC_UNCOMPRESS;
+
+const fn line(kind: u64, name: &'static str, operation: Kind, flags: u64) -> Mechanism {
+    let (key_type, min_size, max_size) = match operation {
+        Kind::GenerateRsa | Kind::RsaPkcs | Kind::RsaPss | Kind::RsaOaep => {
+            (Some(ck::CKK_RSA), RSA_BITS_MIN as u64, RSA_BITS_MAX as u64)
+        }
+        Kind::GenerateEc | Kind::Ecdsa => (Some(ck::CKK_EC), 256, 521),
+        Kind::GenerateGeneric => {
+            (Some(ck::CKK_GENERIC_SECRET), 8, 8 * GENERIC_SECRET_BYTES_MAX as u64)
+        }
+        Kind::Hmac => (Some(ck::CKK_GENERIC_SECRET), 1, GENERIC_SECRET_BYTES_MAX as u64),
+        Kind::Digest => (None, 0, 0),
+        Kind::GenerateAes
+        | Kind::AesGcm
+        | Kind::AesGcmWithIv
+        | Kind::AesCbc
+        | Kind::AesCbcPad
+        | Kind::AesEcb
+        | Kind::AesCtr
+        | Kind::AesKeyWrap
+        | Kind::AesKeyWrapPad
+        | Kind::AesKeyWrapPkcs5 => (Some(ck::CKK_AES), 16, 32),
+    };
+    Mechanism { kind, name, key_type, flags, min_size, max_size, hash: None, operation }
+}
+
+const fn hashed(
+    kind: u64,
+    name: &'static str,
+    operation: Kind,
+    flags: u64,
+    hash: Hash,
+) -> Mechanism {
+    Mechanism { hash: Some(hash), ..line(kind, name, operation, flags) }
+}
+
+/// The table.
+#[rustfmt::skip] // one line each
+pub static MECHANISMS: &[Mechanism] = &[
+    line(ck::CKM_AES_KEY_GEN, "CKM_AES_KEY_GEN", Kind::GenerateAes, GENERATE),
+    line(ck::CKM_GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", Kind::GenerateGeneric, GENERATE),
+    line(ck::CKM_RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN", Kind::GenerateRsa, GENERATE_PAIR),
+    // The same generator (FIPS 186-5, probable primes): see `generate_rsa`.
+    line(ck::CKM_RSA_X9_31_KEY_PAIR_GEN, "CKM_RSA_X9_31_KEY_PAIR_GEN", Kind::GenerateRsa, GENERATE_PAIR),
+    line(ck::CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", Kind::GenerateEc, GENERATE_PAIR | EC),
+
+    line(ck::CKM_RSA_PKCS, "CKM_RSA_PKCS", Kind::RsaPkcs, SIGN | ENCRYPT | WRAP),
+    hashed(ck::CKM_SHA1_RSA_PKCS, "CKM_SHA1_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha1),
+    hashed(ck::CKM_SHA224_RSA_PKCS, "CKM_SHA224_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha224),
+    hashed(ck::CKM_SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha256),
+    hashed(ck::CKM_SHA384_RSA_PKCS, "CKM_SHA384_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha384),
+    hashed(ck::CKM_SHA512_RSA_PKCS, "CKM_SHA512_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha512),
+
+    line(ck::CKM_RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS", Kind::RsaPss, SIGN),
+    hashed(ck::CKM_SHA1_RSA_PKCS_PSS, "CKM_SHA1_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha1),
+    hashed(ck::CKM_SHA224_RSA_PKCS_PSS, "CKM_SHA224_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha224),
+    hashed(ck::CKM_SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha256),
+    hashed(ck::CKM_SHA384_RSA_PKCS_PSS, "CKM_SHA384_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha384),
+    hashed(ck::CKM_SHA512_RSA_PKCS_PSS, "CKM_SHA512_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha512),
+
+    line(ck::CKM_RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP", Kind::RsaOaep, ENCRYPT | WRAP),
+
+    line(ck::CKM_ECDSA, "CKM_ECDSA", Kind::Ecdsa, SIGN | EC),
+    hashed(ck::CKM_ECDSA_SHA1, "CKM_ECDSA_SHA1", Kind::Ecdsa, SIGN | EC, Hash::Sha1),
+    hashed(ck::CKM_ECDSA_SHA224, "CKM_ECDSA_SHA224", Kind::Ecdsa, SIGN | EC, Hash::Sha224),
+    hashed(ck::CKM_ECDSA_SHA256, "CKM_ECDSA_SHA256", Kind::Ecdsa, SIGN | EC, Hash::Sha256),
+    hashed(ck::CKM_ECDSA_SHA384, "CKM_ECDSA_SHA384", Kind::Ecdsa, SIGN | EC, Hash::Sha384),
+    hashed(ck::CKM_ECDSA_SHA512, "CKM_ECDSA_SHA512", Kind::Ecdsa, SIGN | EC, Hash::Sha512),
+
+    hashed(ck::CKM_SHA_1_HMAC, "CKM_SHA_1_HMAC", Kind::Hmac, SIGN, Hash::Sha1),
+    hashed(ck::CKM_SHA224_HMAC, "CKM_SHA224_HMAC", Kind::Hmac, SIGN, Hash::Sha224),
+    hashed(ck::CKM_SHA256_HMAC, "CKM_SHA256_HMAC", Kind::Hmac, SIGN, Hash::Sha256),
+    hashed(ck::CKM_SHA384_HMAC, "CKM_SHA384_HMAC", Kind::Hmac, SIGN, Hash::Sha384),
+    hashed(ck::CKM_SHA512_HMAC, "CKM_SHA512_HMAC", Kind::Hmac, SIGN, Hash::Sha512),
+
+    hashed(ck::CKM_SHA_1, "CKM_SHA_1", Kind::Digest, DIGEST, Hash::Sha1),
+    hashed(ck::CKM_SHA224, "CKM_SHA224", Kind::Digest, DIGEST, Hash::Sha224),
+    hashed(ck::CKM_SHA256, "CKM_SHA256", Kind::Digest, DIGEST, Hash::Sha256),
+    hashed(ck::CKM_SHA384, "CKM_SHA384", Kind::Digest, DIGEST, Hash::Sha384),
+    hashed(ck::CKM_SHA512, "CKM_SHA512", Kind::Digest, DIGEST, Hash::Sha512),
+
+    line(ck::CKM_AES_GCM, "CKM_AES_GCM", Kind::AesGcm, ENCRYPT | WRAP),
+    line(CKM_CLOUDHSM_AES_GCM, "CKM_CLOUDHSM_AES_GCM", Kind::AesGcmWithIv, ENCRYPT | WRAP),
+    line(ck::CKM_AES_CBC, "CKM_AES_CBC", Kind::AesCbc, ENCRYPT),
+    line(ck::CKM_AES_CBC_PAD, "CKM_AES_CBC_PAD", Kind::AesCbcPad, ENCRYPT | WRAP),
+    line(ck::CKM_AES_ECB, "CKM_AES_ECB", Kind::AesEcb, ENCRYPT),
+    line(ck::CKM_AES_CTR, "CKM_AES_CTR", Kind::AesCtr, ENCRYPT),
+
+    // Only for keys: with C_Decrypt on them, a key that may both unwrap and decrypt would lay
+    // every wrapped key open (Clulow, CHES 2003).
+    line(ck::CKM_AES_KEY_WRAP, "CKM_AES_KEY_WRAP", Kind::AesKeyWrap, WRAP),
+    line(ck::CKM_AES_KEY_WRAP_KWP, "CKM_AES_KEY_WRAP_KWP", Kind::AesKeyWrapPad, WRAP),
+    // PKCS#11 v2.40 left its padding open; SoftHSM2 and v3.0's CKM_AES_KEY_WRAP_KWP read RFC 5649.
+    line(ck::CKM_AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD", Kind::AesKeyWrapPad, WRAP),
+    line(CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD", Kind::AesKeyWrap, WRAP),
+    line(CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD", Kind::AesKeyWrapPad, WRAP),
+    line(CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD", Kind::AesKeyWrapPkcs5, WRAP),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_and_name_stands_once() {
+        for (place, mechanism) in MECHANISMS.iter().enumerate() {
+            for other in &MECHANISMS[place + 1..] {
+                assert_ne!(mechanism.kind, other.kind, "{}", mechanism.name);
+                assert_ne!(mechanism.name, other.name);
+            }
+            assert_eq!(find(mechanism.kind).map(|found| found.name), Some(mechanism.name));
+            assert!(mechanism.flags != 0);
+            assert!(mechanism.min_size <= mechanism.max_size);
+        }
+        assert!(find(ck::CKM_MD5_RSA_PKCS).is_none());
+    }
+
+    #[test]
+    fn vendor_numbers_are_those_of_awss_header() {
+        assert_eq!(CKM_CLOUDHSM_AES_GCM, 0x8000_1087);
+        assert_eq!(CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD, 0x8000_2109);
+        assert_eq!(CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD, 0x8000_210a);
+        assert_eq!(CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD, 0x8000_216f);
+    }
+}

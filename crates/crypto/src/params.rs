@@ -1,0 +1,52 @@
+//! A mechanism's parameter, as [`crate::sign`], [`crate::encrypt`] and [`crate::wrap`] take it.
+
+use crate::{Error, Hash};
+
+/// The parameter of one operation. Each [`crate::Kind`] takes one of these forms; another one is
+/// [`Error::ParameterInvalid`].
+#[derive(Clone, Copy, Debug)]
+pub enum Params<'a> {
+    /// No parameter.
+    None,
+    /// CBC: the 16-byte initialisation vector. CTR: the 16-byte initial counter block, counting
+    /// over its full 128 bits. AES key wrap: the 8-byte initial value (or use [`Params::None`]).
+    Iv(&'a [u8]),
+    /// AES-GCM. `iv` is 1 byte or longer (12 is what to use); for CKM_CLOUDHSM_AES_GCM it is
+    /// empty, because the IV is made here and travels in front of the ciphertext.
+    Gcm {
+        /// Initialisation vector.
+        iv: &'a [u8],
+        /// Additional authenticated data, of any length.
+        aad: &'a [u8],
+        /// Tag length in bits: 96, 104, 112, 120 or 128.
+        tag_bits: u32,
+    },
+    /// RSA-PSS.
+    Pss {
+        /// Hash of the message; that of the mechanism, if it names one.
+        hash: Hash,
+        /// Hash of the mask generation function.
+        mgf: Hash,
+        /// Salt length in bytes.
+        salt_length: usize,
+    },
+    /// RSA-OAEP.
+    Oaep {
+        /// Hash of the label.
+        hash: Hash,
+        /// Hash of the mask generation function.
+        mgf: Hash,
+        /// The label (`pSourceData`), mostly empty.
+        label: &'a [u8],
+    },
+}
+
+impl Params<'_> {
+    /// Refuses a parameter where the mechanism takes none.
+    pub(crate) fn expect_none(&self) -> Result<(), Error> {
+        match self {
+            Self::None => Ok(()),
+            _ => Err(Error::ParameterInvalid),
+        }
+    }
+}
