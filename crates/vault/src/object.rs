@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits::{ID_BYTES_MAX, LABEL_BYTES_MAX, META_MORE_BYTES_MAX, META_VALUE_BYTES_MAX};
 use crate::{Handle, ObjectId, UserId};
 
 /// The boolean attributes of an object, one bit each.
@@ -64,6 +65,9 @@ flags! {
 }
 
 impl Flags {
+    /// All bits that have a meaning.
+    pub const ALL: Self = Self((1 << 22) - 1);
+
     /// Whether all bits of `other` are set.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
@@ -109,6 +113,25 @@ pub struct Meta {
     pub generated_by: Option<u64>,
     /// Modifiable attributes that few objects have (CKA_SUBJECT, CKA_START_DATE, …), by CKA_ number.
     pub more: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Meta {
+    /// The first part that is outside its limit, named; `None` where all are within.
+    pub(crate) fn over_limit(&self) -> Option<&'static str> {
+        if self.flags.0 & !Flags::ALL.0 != 0 {
+            Some("flags")
+        } else if self.label.len() > LABEL_BYTES_MAX {
+            Some("label")
+        } else if self.cka_id.len() > ID_BYTES_MAX {
+            Some("identifier")
+        } else if self.more.values().any(|value| value.len() > META_VALUE_BYTES_MAX)
+            || self.more.values().map(Vec::len).sum::<usize>() > META_MORE_BYTES_MAX
+        {
+            Some("attribute")
+        } else {
+            None
+        }
+    }
 }
 
 /// A token object.

@@ -31,4 +31,14 @@ impl Refusal {
     pub fn not_logged_in() -> Self {
         Self::new(CKR_USER_NOT_LOGGED_IN, "log in first")
     }
+
+    /// The login has ended.
+    #[must_use]
+    pub fn login_ended() -> Self {
+        Self::new(
+            CKR_USER_NOT_LOGGED_IN,
+            "the login has ended: it was closed, or the user or its password has changed; log in \
+             again",
+        )
+    }
 }

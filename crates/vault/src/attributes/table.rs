@@ -1,0 +1,455 @@
+//! The one table of attributes: what each is, which objects have it, who gives and who changes it.
+//!
+//! Columns are one letter for each sort of object, in the order that AWS's guide has them
+//! (CloudHSM User Guide, "Interpreting key attributes"), so that a row can be held against its row
+//! there. Where a program that works with other tokens would break on AWS's refusal, and no key
+//! would be less safe, the row is wider than AWS's.
+//!
+//! | letter | a template … |
+//! |---|---|
+//! | `-` | must not name it: objects of this sort don't have it (`CK_FALSE` for a boolean is passed over) |
+//! | `M` | must give it |
+//! | `y` | may give it; without: false, zero, empty |
+//! | `Y` | may give it; without: true |
+//! | `t` | may only say true, which it is anyway |
+//! | `f` | may only say false, which it is anyway |
+//! | `R` | must not give it: the HSM does |
+
+use cryptoki_sys::*;
+
+pub use super::value::Form;
+use crate::{Flags, Personality};
+
+use super::draft::Origin;
+
+/// A sort of object, as far as attributes differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// CKO_PRIVATE_KEY, CKK_EC.
+    EcPrivate,
+    /// CKO_PUBLIC_KEY, CKK_EC.
+    EcPublic,
+    /// CKO_PRIVATE_KEY, CKK_RSA.
+    RsaPrivate,
+    /// CKO_PUBLIC_KEY, CKK_RSA.
+    RsaPublic,
+    /// CKO_SECRET_KEY, CKK_AES.
+    Aes,
+    /// CKO_SECRET_KEY, CKK_GENERIC_SECRET or a CKK_…_HMAC.
+    Generic,
+    /// CKO_CERTIFICATE, CKC_X_509.
+    Certificate,
+    /// CKO_DATA.
+    Data,
+}
+
+impl Sort {
+    /// Of a class and a key or certificate type; `None` where no object can be of both.
+    #[must_use]
+    pub fn of(class: u64, key_type: Option<u64>) -> Option<Self> {
+        Some(match (class, key_type) {
+            (CKO_PRIVATE_KEY, Some(CKK_EC)) => Self::EcPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_EC)) => Self::EcPublic,
+            (CKO_PRIVATE_KEY, Some(CKK_RSA)) => Self::RsaPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_RSA)) => Self::RsaPublic,
+            (CKO_SECRET_KEY, Some(CKK_AES)) => Self::Aes,
+            (
+                CKO_SECRET_KEY,
+                Some(
+                    CKK_GENERIC_SECRET | CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC
+                    | CKK_SHA384_HMAC | CKK_SHA512_HMAC,
+                ),
+            ) => Self::Generic,
+            (CKO_CERTIFICATE, Some(CKC_X_509)) => Self::Certificate,
+            (CKO_DATA, None) => Self::Data,
+            _ => return None,
+        })
+    }
+
+    /// Whether objects of this sort are keys.
+    #[must_use]
+    pub fn is_key(self) -> bool {
+        !matches!(self, Self::Certificate | Self::Data)
+    }
+
+    /// Whether the key is one whose material is a secret.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::Generic)
+    }
+
+    /// As a bit.
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Who may give an attribute, by the way that the object comes to be. The columns' sorts are
+/// [`PAIR`], [`SECRET`] (generate and derive), [`ALL`] and [`UNWRAPPED`].
+#[derive(Clone, Copy, Debug)]
+pub struct Uses {
+    /// C_GenerateKeyPair: EC private, EC public, RSA private, RSA public.
+    pub pair: &'static [u8; 4],
+    /// C_GenerateKey: AES, generic.
+    pub generate: &'static [u8; 2],
+    /// C_CreateObject: as `pair`, then AES, generic, certificate, data.
+    pub create: &'static [u8; 8],
+    /// C_UnwrapKey: EC private, RSA private, AES, generic.
+    pub unwrap: &'static [u8; 4],
+    /// C_DeriveKey: AES, generic.
+    pub derive: &'static [u8; 2],
+}
+
+const PAIR: [Sort; 4] = [Sort::EcPrivate, Sort::EcPublic, Sort::RsaPrivate, Sort::RsaPublic];
+const SECRET: [Sort; 2] = [Sort::Aes, Sort::Generic];
+const ALL: [Sort; 8] = [
+    Sort::EcPrivate,
+    Sort::EcPublic,
+    Sort::RsaPrivate,
+    Sort::RsaPublic,
+    Sort::Aes,
+    Sort::Generic,
+    Sort::Certificate,
+    Sort::Data,
+];
+const UNWRAPPED: [Sort; 4] = [Sort::EcPrivate, Sort::RsaPrivate, Sort::Aes, Sort::Generic];
+
+/// What a template may do with an attribute: the letters of the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `-`
+    Absent,
+    /// `M`
+    Mandatory,
+    /// `y`, and `Y` with a default of true.
+    Optional(bool),
+    /// `t` and `f`.
+    Only(bool),
+    /// `R`
+    ByHsm,
+}
+
+impl Uses {
+    /// The rule for one sort of object; `Absent` where such an object can't come to be this way.
+    #[must_use]
+    pub fn rule(&self, origin: Origin, sort: Sort) -> Rule {
+        let at = |sorts: &[Sort], letters: &[u8]| {
+            let place = sorts.iter().position(|&other| other == sort);
+            place.and_then(|place| letters.get(place)).copied()
+        };
+        let letter = match origin {
+            Origin::GeneratePublic | Origin::GeneratePrivate => at(&PAIR, self.pair),
+            Origin::Generate => at(&SECRET, self.generate),
+            Origin::Create => at(&ALL, self.create),
+            Origin::Unwrap => at(&UNWRAPPED, self.unwrap),
+            Origin::Derive => at(&SECRET, self.derive),
+        };
+        match letter {
+            Some(b'M') => Rule::Mandatory,
+            Some(b'y') => Rule::Optional(false),
+            Some(b'Y') => Rule::Optional(true),
+            Some(b't') => Rule::Only(true),
+            Some(b'f') => Rule::Only(false),
+            Some(b'R') => Rule::ByHsm,
+            _ => Rule::Absent,
+        }
+    }
+
+    /// The sorts that have the attribute, however they came to be.
+    const fn sorts(&self) -> u8 {
+        present(&PAIR, self.pair)
+            | present(&SECRET, self.generate)
+            | present(&ALL, self.create)
+            | present(&UNWRAPPED, self.unwrap)
+            | present(&SECRET, self.derive)
+    }
+}
+
+const fn present(sorts: &[Sort], letters: &[u8]) -> u8 {
+    let mut bits = 0;
+    let mut at = 0;
+    while at < letters.len() {
+        if letters[at] != b'-' {
+            bits |= sorts[at].bit();
+        }
+        at += 1;
+    }
+    bits
+}
+
+/// Where an attribute is kept, and so how it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// [`crate::Meta::class`].
+    Class,
+    /// [`crate::Meta::key_type`].
+    Type,
+    /// A bit of [`crate::Meta::flags`].
+    Flag(Flags),
+    /// [`crate::Meta::label`].
+    Label,
+    /// [`crate::Meta::cka_id`].
+    Id,
+    /// [`crate::Meta::size_bits`], as it is.
+    Bits,
+    /// [`crate::Meta::size_bits`], in bytes.
+    Bytes,
+    /// [`crate::Meta::check_value`].
+    CheckValue,
+    /// [`crate::Meta::generated_by`].
+    GeneratedBy,
+    /// [`crate::Meta::more`].
+    More,
+    /// In the sealed body, for all who may see the object.
+    Public,
+    /// In the sealed body, and read only where the key is neither sensitive nor unextractable
+    /// (PKCS#11 v3.1, section 4.9, footnote 7).
+    Secret,
+}
+
+/// How an attribute may change after the object's creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changing {
+    /// Not at all.
+    Never,
+    /// In any way.
+    Free,
+    /// In any way until the key is trusted, then by an admin only: else an owner could make a
+    /// trusted wrapping key decrypt what it wrapped.
+    UntilTrusted,
+    /// From false to true.
+    OnlyOn,
+    /// From true to false.
+    OnlyOff,
+    /// By an admin.
+    ByAdmin,
+}
+
+/// One attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// CKA_ number.
+    pub kind: u64,
+    /// PKCS#11's name.
+    pub name: &'static str,
+    /// CloudHSM CLI's name; empty where it has none.
+    pub cli_name: &'static str,
+    /// What its value is made of.
+    pub form: Form,
+    /// Where it is kept.
+    pub place: Place,
+    /// How it changes.
+    pub changing: Changing,
+    /// Who gives it in personality `cloudhsm`.
+    pub cloudhsm: Uses,
+    /// Who gives it in personality `token`.
+    pub token: Uses,
+    /// The sorts that have it, as bits.
+    sorts: u8,
+}
+
+impl Row {
+    /// Who gives it.
+    #[must_use]
+    pub fn uses(&self, personality: Personality) -> &Uses {
+        match personality {
+            Personality::CloudHsm => &self.cloudhsm,
+            Personality::Token => &self.token,
+        }
+    }
+
+    /// Whether objects of this sort have it.
+    #[must_use]
+    pub fn is_of(&self, sort: Sort) -> bool {
+        self.sorts & sort.bit() != 0
+    }
+}
+
+/// The row of an attribute; `None` for one that is not known.
+#[must_use]
+pub fn find(kind: u64) -> Option<&'static Row> {
+    let at = TABLE.binary_search_by_key(&kind, |row| row.kind).ok()?;
+    TABLE.get(at)
+}
+
+/// The row of an attribute by CloudHSM CLI's name or PKCS#11's.
+#[must_use]
+pub fn find_by_name(name: &str) -> Option<&'static Row> {
+    let named = |row: &&Row| row.name == name || (!row.cli_name.is_empty() && row.cli_name == name);
+    TABLE.iter().find(named)
+}
+
+const fn uses(
+    pair: &'static [u8; 4],
+    generate: &'static [u8; 2],
+    create: &'static [u8; 8],
+    unwrap: &'static [u8; 4],
+    derive: &'static [u8; 2],
+) -> Uses {
+    Uses { pair, generate, create, unwrap, derive }
+}
+
+macro_rules! table {
+    ($($kind:ident $cli:literal $form:ident $place:expr, $changing:ident,
+       [$p1:literal $g1:literal $c1:literal $u1:literal $d1:literal]
+       $([$p2:literal $g2:literal $c2:literal $u2:literal $d2:literal])?;)+) => {
+        /// All attributes, by rising number.
+        pub static TABLE: &[Row] = &[$({
+            let cloudhsm = uses($p1, $g1, $c1, $u1, $d1);
+            // One column serves both personalities where there is no second.
+            let token = cloudhsm;
+            $(let token = { let _ = token; uses($p2, $g2, $c2, $u2, $d2) };)?
+            Row {
+                kind: $kind,
+                name: stringify!($kind),
+                cli_name: $cli,
+                form: Form::$form,
+                place: $place,
+                changing: Changing::$changing,
+                cloudhsm,
+                token,
+                sorts: cloudhsm.sorts() | token.sorts(),
+            }
+        },)+];
+    };
+}
+
+use Place::{
+    Bits, Bytes, CheckValue, Class, Flag, GeneratedBy, Id, Label, More, Public, Secret, Type,
+};
+
+// Each row: number, CLI's name, form, place, changing, then [pair generate create unwrap derive]
+// for `cloudhsm`, and for `token` where it differs. SoftHSM2's defaults stand in the second: usages
+// true, CKA_DERIVE false, CKA_SENSITIVE true, CKA_EXTRACTABLE false.
+table! {
+    CKA_CLASS "class" Number Class, Never,
+        [b"yyyy" b"yy" b"MMMMMMMM" b"MMMM" b"MM"];
+    CKA_TOKEN "token" Boolean Flag(Flags::TOKEN), Never,
+        [b"yyyy" b"yy" b"yyyyyyYy" b"yyyy" b"yy"]
+        [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];
+    CKA_PRIVATE "private" Boolean Flag(Flags::PRIVATE), Never,
+        [b"tYtY" b"tt" b"tYtYttyY" b"tttt" b"tt"]
+        [b"YyYy" b"YY" b"YyYyYYyy" b"YYYY" b"YY"];
+    CKA_LABEL "label" Bytes Label, Free,
+        [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];
+    CKA_APPLICATION "" Bytes More, Free,
+        [b"----" b"--" b"-------y" b"----" b"--"];
+    CKA_VALUE "value" Bytes Secret, Never,
+        [b"----" b"--" b"M---MMMy" b"----" b"--"];
+    CKA_OBJECT_ID "" Bytes More, Free,
+        [b"----" b"--" b"-------y" b"----" b"--"];
+    CKA_CERTIFICATE_TYPE "" Number Type, Never,
+        [b"----" b"--" b"------M-" b"----" b"--"];
+    CKA_ISSUER "" Bytes More, Free,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_SERIAL_NUMBER "" Bytes More, Free,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_TRUSTED "trusted" Boolean Flag(Flags::TRUSTED), ByAdmin,
+        [b"-y-y" b"yy" b"-y-yyyy-" b"--yy" b"yy"];
+    CKA_CERTIFICATE_CATEGORY "" Number More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_JAVA_MIDP_SECURITY_DOMAIN "" Number More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_URL "" Bytes More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_HASH_OF_SUBJECT_PUBLIC_KEY "" Bytes More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_HASH_OF_ISSUER_PUBLIC_KEY "" Bytes More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_NAME_HASH_ALGORITHM "" Number More, Never,
+        [b"----" b"--" b"------y-" b"----" b"--"];
+    CKA_CHECK_VALUE "check-value" Bytes CheckValue, Never,
+        [b"RRRR" b"RR" b"RRRRRRR-" b"RRRR" b"RR"];
+    CKA_KEY_TYPE "key-type" Number Type, Never,
+        [b"yyyy" b"yy" b"MMMMMM--" b"MMMM" b"MM"];
+    CKA_SUBJECT "" Bytes More, Free,
+        [b"yyyy" b"--" b"yyyy--M-" b"yy--" b"--"];
+    CKA_ID "id" Bytes Id, Free,
+        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+    CKA_SENSITIVE "sensitive" Boolean Flag(Flags::SENSITIVE), OnlyOn,
+        [b"t-t-" b"YY" b"Y-Y-YY--" b"YYYY" b"tt"]
+        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+    CKA_ENCRYPT "encrypt" Boolean Flag(Flags::ENCRYPT), UntilTrusted,
+        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"]
+        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+    CKA_DECRYPT "decrypt" Boolean Flag(Flags::DECRYPT), UntilTrusted,
+        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"]
+        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+    CKA_WRAP "wrap" Boolean Flag(Flags::WRAP), UntilTrusted,
+        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"]
+        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+    CKA_UNWRAP "unwrap" Boolean Flag(Flags::UNWRAP), UntilTrusted,
+        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"]
+        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+    CKA_SIGN "sign" Boolean Flag(Flags::SIGN), UntilTrusted,
+        [b"y-y-" b"YY" b"y-y-yy--" b"yyyy" b"yy"]
+        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+    CKA_SIGN_RECOVER "" Boolean Flag(Flags::SIGN_RECOVER), UntilTrusted,
+        [b"y-y-" b"--" b"y-y-----" b"yy--" b"--"];
+    CKA_VERIFY "verify" Boolean Flag(Flags::VERIFY), UntilTrusted,
+        [b"-y-y" b"YY" b"-y-yyy--" b"--yy" b"yy"]
+        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+    CKA_VERIFY_RECOVER "" Boolean Flag(Flags::VERIFY_RECOVER), UntilTrusted,
+        [b"-y-y" b"--" b"-y-y----" b"----" b"--"];
+    CKA_DERIVE "derive" Boolean Flag(Flags::DERIVE), UntilTrusted,
+        [b"yyyy" b"yy" b"yyyyyy--" b"yyyy" b"yy"];
+    CKA_START_DATE "" Date More, Free,
+        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+    CKA_END_DATE "" Date More, Free,
+        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+    CKA_MODULUS "modulus" Bytes Public, Never,
+        [b"----" b"--" b"--MM----" b"-R--" b"--"];
+    CKA_MODULUS_BITS "modulus-size-bits" Number Bits, Never,
+        [b"---M" b"--" b"---R----" b"----" b"--"];
+    CKA_PUBLIC_EXPONENT "public-exponent" Bytes Public, Never,
+        [b"---y" b"--" b"--MM----" b"-R--" b"--"];
+    CKA_PRIVATE_EXPONENT "" Bytes Secret, Never,
+        [b"----" b"--" b"--M-----" b"----" b"--"];
+    CKA_PRIME_1 "" Bytes Secret, Never,
+        [b"----" b"--" b"--y-----" b"----" b"--"];
+    CKA_PRIME_2 "" Bytes Secret, Never,
+        [b"----" b"--" b"--y-----" b"----" b"--"];
+    CKA_EXPONENT_1 "" Bytes Secret, Never,
+        [b"----" b"--" b"--y-----" b"----" b"--"];
+    CKA_EXPONENT_2 "" Bytes Secret, Never,
+        [b"----" b"--" b"--y-----" b"----" b"--"];
+    CKA_COEFFICIENT "" Bytes Secret, Never,
+        [b"----" b"--" b"--y-----" b"----" b"--"];
+    CKA_PUBLIC_KEY_INFO "" Bytes Public, Never,
+        [b"RRRR" b"--" b"RRRR--y-" b"RR--" b"--"];
+    CKA_VALUE_LEN "key-length-bytes" Number Bytes, Never,
+        [b"----" b"MM" b"----yy--" b"--yy" b"MM"]
+        [b"----" b"MM" b"----yy--" b"--yy" b"yy"];
+    CKA_EXTRACTABLE "extractable" Boolean Flag(Flags::EXTRACTABLE), OnlyOff,
+        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"]
+        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+    CKA_LOCAL "local" Boolean Flag(Flags::LOCAL), Never,
+        [b"RRRR" b"RR" b"RRRRRR--" b"RRRR" b"RR"];
+    CKA_NEVER_EXTRACTABLE "never-extractable" Boolean Flag(Flags::NEVER_EXTRACTABLE), Never,
+        [b"R-R-" b"RR" b"R-R-RR--" b"RRRR" b"RR"];
+    CKA_ALWAYS_SENSITIVE "always-sensitive" Boolean Flag(Flags::ALWAYS_SENSITIVE), Never,
+        [b"R-R-" b"RR" b"R-R-RR--" b"RRRR" b"RR"];
+    CKA_KEY_GEN_MECHANISM "" Number GeneratedBy, Never,
+        [b"RRRR" b"RR" b"RRRRRR--" b"RRRR" b"RR"];
+    CKA_MODIFIABLE "modifiable" Boolean Flag(Flags::MODIFIABLE), OnlyOff,
+        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+    CKA_COPYABLE "" Boolean Flag(Flags::COPYABLE), OnlyOff,
+        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+    CKA_DESTROYABLE "destroyable" Boolean Flag(Flags::DESTROYABLE), OnlyOff,
+        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+    CKA_EC_PARAMS "curve" Bytes Public, Never,
+        [b"-M--" b"--" b"MM------" b"R---" b"--"];
+    CKA_EC_POINT "ec-point" Bytes Public, Never,
+        [b"----" b"--" b"RM------" b"R---" b"--"];
+    CKA_ALWAYS_AUTHENTICATE "" Boolean Flag(Flags::ALWAYS_AUTHENTICATE), Never,
+        [b"f-f-" b"--" b"f-f-----" b"ff--" b"--"]
+        [b"y-y-" b"--" b"y-y-----" b"yy--" b"--"];
+    CKA_WRAP_WITH_TRUSTED "wrap-with-trusted" Boolean Flag(Flags::WRAP_WITH_TRUSTED), OnlyOn,
+        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+    CKA_WRAP_TEMPLATE "wrap-template" Template More, UntilTrusted,
+        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"];
+    CKA_UNWRAP_TEMPLATE "unwrap-template" Template More, UntilTrusted,
+        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+    CKA_ALLOWED_MECHANISMS "" Mechanisms More, Never,
+        [b"yyyy" b"yy" b"yyyyyy--" b"yyyy" b"yy"];
+}

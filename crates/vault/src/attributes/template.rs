@@ -1,0 +1,98 @@
+//! Templates that are themselves an attribute's value: CKA_WRAP_TEMPLATE, CKA_UNWRAP_TEMPLATE.
+
+use cryptoki_sys::{CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT};
+use prost::Message;
+
+use super::table::{self, Form};
+use super::value::Attribute;
+use crate::Refusal;
+use crate::limits::{META_VALUE_BYTES_MAX, NESTED_TEMPLATE_ATTRIBUTES_MAX};
+
+/// As the wire has it: the same tags as its `Template`.
+#[derive(PartialEq, Message)]
+struct TemplateMessage {
+    #[prost(message, repeated, tag = "1")]
+    attributes: Vec<AttributeMessage>,
+}
+
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+struct AttributeMessage {
+    #[prost(uint64, tag = "1")]
+    kind: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+impl std::fmt::Debug for AttributeMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AttributeMessage({:#x})", self.kind)
+    }
+}
+
+/// A template as an attribute's value. Empty for an empty template.
+#[must_use]
+pub fn encode_template(template: &[Attribute]) -> Vec<u8> {
+    let attributes = template
+        .iter()
+        .map(|attribute| AttributeMessage { kind: attribute.kind, value: attribute.value.clone() })
+        .collect();
+    TemplateMessage { attributes }.encode_to_vec()
+}
+
+/// The template that is an attribute's value. Its attributes are known, have the right form, stand
+/// there once, and are no templates.
+///
+/// # Errors
+/// CKR_ATTRIBUTE_VALUE_INVALID.
+pub fn decode_template(value: &[u8]) -> Result<Vec<Attribute>, Refusal> {
+    let invalid = |what| Refusal::new(CKR_ATTRIBUTE_VALUE_INVALID, what);
+    if value.len() > META_VALUE_BYTES_MAX {
+        return Err(invalid("a template within a template is longer than 4 KiB"));
+    }
+    let message = TemplateMessage::decode(value)
+        .map_err(|_| invalid("a template within a template is malformed"))?;
+    if message.attributes.len() > NESTED_TEMPLATE_ATTRIBUTES_MAX {
+        return Err(invalid("a template within a template has more than 32 attributes"));
+    }
+    let mut template: Vec<Attribute> = Vec::with_capacity(message.attributes.len());
+    for AttributeMessage { kind, value } in message.attributes {
+        let attribute = Attribute { kind, value };
+        let row = table::find(kind)
+            .filter(|row| row.form != Form::Template)
+            .ok_or_else(|| invalid("a template within a template names an unknown attribute"))?;
+        row.form.check(&attribute, row.name)?;
+        if template.iter().any(|other| other.kind == kind) {
+            return Err(invalid("a template within a template names an attribute twice"));
+        }
+        template.push(attribute);
+    }
+    Ok(template)
+}
+
+/// The caller's template with what the unwrapping key's CKA_UNWRAP_TEMPLATE adds.
+///
+/// PKCS#11 v3.1, section 4.10: "If the template … is not specified, or the attributes conflict,
+/// C_UnwrapKey shall return CKR_TEMPLATE_INCONSISTENT"; CloudHSM adds silently what is missing.
+///
+/// # Errors
+/// CKR_TEMPLATE_INCONSISTENT where both give an attribute, with different values.
+pub fn merge(
+    caller: &[Attribute],
+    unwrap_template: &[Attribute],
+) -> Result<Vec<Attribute>, Refusal> {
+    let mut merged = caller.to_vec();
+    for attribute in unwrap_template {
+        match caller.iter().find(|given| given.kind == attribute.kind) {
+            None => merged.push(attribute.clone()),
+            Some(given) if given.value == attribute.value => {}
+            Some(_) => {
+                return Err(Refusal::new(
+                    CKR_TEMPLATE_INCONSISTENT,
+                    "the template contradicts the unwrapping key's CKA_UNWRAP_TEMPLATE",
+                ));
+            }
+        }
+    }
+    Ok(merged)
+}

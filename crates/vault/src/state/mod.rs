@@ -1,0 +1,225 @@
+//! The state itself, and reading it.
+//!
+//! Everything here is metadata in memory; [`crate::Change`]s keep the store's records equal to it,
+//! and [`State::load`] builds it again from them.
+
+mod objects;
+mod records;
+mod replies;
+mod users;
+
+pub(crate) use objects::Objects;
+pub(crate) use replies::{Replies, Seen};
+pub(crate) use users::Users;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::attributes::{self, Attribute};
+use crate::codec::{ClusterRecord, ProgressRecord};
+use crate::{
+    ClientId, Handle, LogIndex, Login, LoginId, Object, Outcome, Principal, Refusal, User, UserId,
+};
+
+/// How far the cluster's set-up has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// No owner yet (personality `token`: C_InitToken has not run).
+    Uninitialized,
+    /// The owner's certificates are in; no admin yet.
+    Initialized,
+    /// In use.
+    Active,
+}
+
+/// For which programs the token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Personality {
+    /// CloudHSM: PIN `user:password`, one slot, no C_InitToken.
+    CloudHsm,
+    /// A generic token: plain PINs, C_InitToken, C_InitPIN.
+    Token,
+}
+
+/// The replicated state: users, logins, objects, and which requests have been answered.
+pub struct State {
+    pub(crate) progress: ProgressRecord,
+    /// `None` before the log's first command.
+    pub(crate) cluster: Option<ClusterRecord>,
+    pub(crate) users: Users,
+    pub(crate) logins: BTreeMap<LoginId, Login>,
+    pub(crate) objects: Objects,
+    pub(crate) replies: Replies,
+}
+
+impl State {
+    /// The first user number that is not of a fixed user.
+    const FIRST_USER: UserId = UserId(3);
+
+    /// The state before the log's first entry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            progress: ProgressRecord {
+                applied: LogIndex(0),
+                time_ms: 0,
+                next_handle: Handle::FIRST,
+                next_user: Self::FIRST_USER,
+            },
+            cluster: None,
+            users: Users::default(),
+            logins: BTreeMap::new(),
+            objects: Objects::default(),
+            replies: Replies::default(),
+        }
+    }
+
+    /// The last entry that was applied.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.progress.applied
+    }
+
+    /// The newest time that an entry carried, in milliseconds since 1970. Never goes back.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.progress.time_ms
+    }
+
+    /// How far the set-up has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.cluster.as_ref().map_or(Phase::Uninitialized, |cluster| cluster.phase)
+    }
+
+    /// For which programs the token is; `CloudHsm` before the cluster is created.
+    #[must_use]
+    pub fn personality(&self) -> Personality {
+        self.cluster.as_ref().map_or(Personality::CloudHsm, |cluster| cluster.personality)
+    }
+
+    /// `cluster-…`; empty before the cluster is created.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        self.cluster.as_ref().map_or("", |cluster| &cluster.cluster_id)
+    }
+
+    /// What sealed objects name as theirs; zeros before the cluster is created.
+    #[must_use]
+    pub fn masking_domain(&self) -> [u8; 16] {
+        self.cluster.as_ref().map_or([0; 16], |cluster| cluster.masking_domain)
+    }
+
+    /// The owner's certificate of the cluster's key, DER.
+    #[must_use]
+    pub fn cluster_certificate(&self) -> Option<&[u8]> {
+        self.cluster.as_ref()?.cluster_certificate.as_deref()
+    }
+
+    /// The owner's own certificate (customerCA), DER.
+    #[must_use]
+    pub fn trust_anchor(&self) -> Option<&[u8]> {
+        self.cluster.as_ref()?.trust_anchor.as_deref()
+    }
+
+    /// The token's label: 32 bytes, blank-padded; empty before C_InitToken.
+    #[must_use]
+    pub fn token_label(&self) -> &[u8] {
+        self.cluster.as_ref().map_or(&[], |cluster| &cluster.token_label)
+    }
+
+    /// A user by number.
+    #[must_use]
+    pub fn user(&self, id: UserId) -> Option<&User> {
+        self.users.get(id)
+    }
+
+    /// A user by name, in any case.
+    #[must_use]
+    pub fn user_by_name(&self, name: &str) -> Option<&User> {
+        self.users.by_name(name)
+    }
+
+    /// All users, by number.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter()
+    }
+
+    /// An open login.
+    #[must_use]
+    pub fn login(&self, id: LoginId) -> Option<&Login> {
+        self.logins.get(&id)
+    }
+
+    /// All open logins, oldest first.
+    pub fn logins(&self) -> impl Iterator<Item = &Login> {
+        self.logins.values()
+    }
+
+    /// A token object, whoever may see it.
+    #[must_use]
+    pub fn object(&self, handle: Handle) -> Option<&Object> {
+        self.objects.get(handle)
+    }
+
+    /// How many token objects there are.
+    #[must_use]
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// The token objects above `after` that `who` may see and that match all of `template`, by
+    /// rising handle. Where the second part is true, something in the template (CKA_MODULUS, …) is
+    /// only in the object's sealed body, and the caller has to compare that itself.
+    ///
+    /// An index serves a template with CKA_ID or CKA_LABEL; another one looks at every object.
+    pub fn find<'a>(
+        &'a self,
+        who: &'a Principal,
+        template: &'a [Attribute],
+        after: Handle,
+    ) -> impl Iterator<Item = (&'a Object, bool)> {
+        self.objects.candidates(template, after).filter_map(move |object| {
+            let mut body = false;
+            for attribute in template {
+                match attributes::matches(&object.meta, attribute) {
+                    Some(true) => {}
+                    Some(false) => return None,
+                    None => body = true,
+                }
+            }
+            self.sees(who, object).then_some((object, body))
+        })
+    }
+
+    /// What a client's change gave, where it has run. A change that ran and whose reply is forgotten
+    /// gives a refusal; `None` means that it has not run.
+    #[must_use]
+    pub fn remembered(&self, client: ClientId, sequence: u64) -> Option<Result<Outcome, Refusal>> {
+        match self.replies.seen(client, sequence) {
+            Seen::Never => None,
+            Seen::Answered(result) => Some(result.clone()),
+            Seen::Forgotten => Some(Err(Replies::forgotten())),
+        }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Counts, not contents: a state may hold a million labels.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("applied", &self.progress.applied)
+            .field("phase", &self.phase())
+            .field("personality", &self.personality())
+            .field("users", &self.users.len())
+            .field("logins", &self.logins.len())
+            .field("objects", &self.objects.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,245 @@
+//! Which requests have run, so that none runs twice.
+//!
+//! A client numbers its requests and sends one again, under the same number, where it saw no reply.
+//! The state remembers the newest replies of each client; of older changes it keeps only that they
+//! ran, as runs of numbers; below the client's floor (it has seen the answers itself) everything
+//! counts as answered. A number that ran is never run again, whatever is forgotten.
+//!
+//! The numbers of forgotten replies are kept apart from the floor since a slow request may be under
+//! way while faster ones of the same client's other threads come and go by the thousand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cryptoki_sys::CKR_FUNCTION_FAILED;
+
+use crate::codec::ClientRecord;
+use crate::limits::{
+    CLIENT_MEMORY_MS_MIN, FORGOTTEN_RANGES_MAX, REMEMBERED_CLIENTS_MAX, REMEMBERED_REPLIES_MAX,
+};
+use crate::{ClientId, LogIndex, Outcome, Refusal};
+
+type Reply = Result<Outcome, Refusal>;
+
+/// What is known of one request.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// It has not run.
+    Never,
+    /// It ran, with this reply.
+    Answered(&'a Reply),
+    /// It ran, or its client said that it is answered; the reply is gone.
+    Forgotten,
+}
+
+/// What remembering one reply changed, for the store.
+#[derive(Default)]
+pub(crate) struct Forgotten {
+    /// Replies that are gone.
+    pub(crate) replies: Vec<(ClientId, u64)>,
+    /// Clients that are gone.
+    pub(crate) clients: Vec<ClientId>,
+}
+
+/// One client.
+#[derive(Default)]
+struct Client {
+    record: ClientRecord,
+    replies: BTreeMap<u64, Reply>,
+}
+
+/// All clients.
+#[derive(Default)]
+pub(crate) struct Replies {
+    clients: BTreeMap<ClientId, Client>,
+    /// Clients by their last change.
+    by_use: BTreeSet<(LogIndex, ClientId)>,
+}
+
+impl Replies {
+    pub(crate) fn seen(&self, client: ClientId, sequence: u64) -> Seen<'_> {
+        let Some(client) = self.clients.get(&client) else { return Seen::Never };
+        if let Some(reply) = client.replies.get(&sequence) {
+            return Seen::Answered(reply);
+        }
+        let ran = |&(first, last): &(u64, u64)| first <= sequence && sequence <= last;
+        if sequence < client.record.floor || client.record.forgotten.iter().any(ran) {
+            Seen::Forgotten
+        } else {
+            Seen::Never
+        }
+    }
+
+    /// The answer to a request that ran and whose reply is gone.
+    pub(crate) fn forgotten() -> Refusal {
+        Refusal::new(
+            CKR_FUNCTION_FAILED,
+            "this request has been answered before and its reply is no longer kept; it was not run \
+             again: look at what it was to change",
+        )
+    }
+
+    /// Whether there is room for this client's next reply.
+    ///
+    /// # Errors
+    /// Where it is a new one, and so many others changed something just now that none of them can
+    /// be forgotten yet.
+    pub(crate) fn admit(&self, client: ClientId, time_ms: u64) -> Result<(), Refusal> {
+        if self.clients.contains_key(&client) || self.clients.len() < REMEMBERED_CLIENTS_MAX {
+            return Ok(());
+        }
+        match self.oldest() {
+            Some((_, used_ms)) if used_ms.saturating_add(CLIENT_MEMORY_MS_MIN) <= time_ms => Ok(()),
+            _ => Err(Refusal::new(
+                CKR_FUNCTION_FAILED,
+                "too many processes change this cluster at once; try again in a minute",
+            )),
+        }
+    }
+
+    /// Remembers a reply that was not there. The caller has asked [`Replies::admit`].
+    pub(crate) fn remember(
+        &mut self,
+        id: ClientId,
+        sequence: u64,
+        lowest_unanswered: u64,
+        reply: Reply,
+        (index, time_ms): (LogIndex, u64),
+    ) -> Forgotten {
+        let mut gone = Forgotten::default();
+        if !self.clients.contains_key(&id)
+            && self.clients.len() >= REMEMBERED_CLIENTS_MAX
+            && let Some((oldest, _)) = self.oldest()
+        {
+            gone.replies.extend(self.remove(oldest));
+            gone.clients.push(oldest);
+        }
+        let client = self.clients.entry(id).or_default();
+        self.by_use.remove(&(client.record.used, id));
+        self.by_use.insert((index, id));
+        client.record.used = index;
+        client.record.used_ms = time_ms;
+        client.replies.insert(sequence, reply);
+        // A client cannot have seen the answer to what it asks now.
+        let forgotten = client.forget(lowest_unanswered.min(sequence));
+        gone.replies.extend(forgotten.into_iter().map(|sequence| (id, sequence)));
+        gone
+    }
+
+    /// A client's record, for the store.
+    pub(crate) fn record(&self, client: ClientId) -> Option<&ClientRecord> {
+        self.clients.get(&client).map(|client| &client.record)
+    }
+
+    /// All clients with what is remembered of them.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (ClientId, &ClientRecord, &BTreeMap<u64, Reply>)> {
+        self.clients.iter().map(|(&id, client)| (id, &client.record, &client.replies))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Puts a client's record from the store.
+    pub(crate) fn load_client(&mut self, id: ClientId, record: ClientRecord) {
+        let client = self.clients.entry(id).or_default();
+        self.by_use.remove(&(client.record.used, id));
+        self.by_use.insert((record.used, id));
+        client.record = record;
+    }
+
+    /// Puts a reply from the store.
+    pub(crate) fn load_reply(&mut self, id: ClientId, sequence: u64, reply: Reply) {
+        self.clients.entry(id).or_default().replies.insert(sequence, reply);
+    }
+
+    /// Whether the records that were loaded are ones that this module writes.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.clients.len() <= REMEMBERED_CLIENTS_MAX
+            && self.by_use.len() == self.clients.len()
+            && self.clients.values().all(|client| {
+                let lowest = client.replies.first_key_value();
+                client.replies.len() <= REMEMBERED_REPLIES_MAX
+                    && lowest.is_none_or(|(&sequence, _)| sequence >= client.record.floor)
+            })
+    }
+
+    /// The client that was silent for longest, and when it last changed something.
+    fn oldest(&self) -> Option<(ClientId, u64)> {
+        let (_, id) = self.by_use.first()?;
+        Some((*id, self.clients.get(id)?.record.used_ms))
+    }
+
+    fn remove(&mut self, id: ClientId) -> Vec<(ClientId, u64)> {
+        let Some(client) = self.clients.remove(&id) else { return Vec::new() };
+        self.by_use.remove(&(client.record.used, id));
+        client.replies.into_keys().map(|sequence| (id, sequence)).collect()
+    }
+}
+
+impl Client {
+    /// Raises the floor to what the client has seen answered, and keeps within the limits. Gives
+    /// the sequences whose replies are gone.
+    fn forget(&mut self, answered_below: u64) -> Vec<u64> {
+        self.record.floor = self.record.floor.max(answered_below);
+        let mut gone = Vec::new();
+        while let Some(lowest) = self.replies.first_entry() {
+            let below = *lowest.key() < self.record.floor;
+            if !below && self.replies.len() <= REMEMBERED_REPLIES_MAX {
+                break;
+            }
+            if let Some((sequence, _)) = self.replies.pop_first() {
+                gone.push(sequence);
+                if !below {
+                    insert(&mut self.record.forgotten, sequence);
+                }
+            }
+        }
+        self.trim();
+        gone
+    }
+
+    /// Cuts runs below the floor, which then goes up to where no run and no gap of one is in doubt.
+    fn trim(&mut self) {
+        let excess = self.record.forgotten.len().saturating_sub(FORGOTTEN_RANGES_MAX);
+        if let Some(&(_, last)) = excess.checked_sub(1).and_then(|at| self.record.forgotten.get(at))
+        {
+            // Too many gaps: whatever is below, run or not, counts as answered.
+            self.record.floor = self.record.floor.max(last.saturating_add(1));
+        }
+        let floor = self.record.floor;
+        self.record.forgotten.retain_mut(|(first, last)| {
+            *first = (*first).max(floor);
+            *first <= *last
+        });
+        // A run that begins at the floor says no more than a higher floor does.
+        if let Some(&(first, last)) = self.record.forgotten.first()
+            && first == floor
+            && last < u64::MAX
+        {
+            self.record.floor = last + 1;
+            self.record.forgotten.remove(0);
+        }
+    }
+}
+
+/// Adds one number to runs that are in order, joining what touches.
+fn insert(runs: &mut Vec<(u64, u64)>, number: u64) {
+    let at = runs.partition_point(|&(_, last)| last < number);
+    if runs.get(at).is_some_and(|&(first, _)| first <= number) {
+        return;
+    }
+    // What is before `at` ends below `number`, so that nothing overflows.
+    let joins_before = at > 0 && runs[at - 1].1 + 1 == number;
+    let joins_after = runs.get(at).is_some_and(|&(first, _)| first - 1 == number);
+    match (joins_before, joins_after) {
+        (true, true) => {
+            runs[at - 1].1 = runs[at].1;
+            runs.remove(at);
+        }
+        (true, false) => runs[at - 1].1 = number,
+        (false, true) => runs[at].0 = number,
+        (false, false) => runs.insert(at, (number, number)),
+    }
+}
