@@ -32,7 +32,6 @@ use crate::{
 
 /// The first connection is given up sooner: a program that starts should say that it cannot.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
-const NOT_LOGGED_IN: u64 = CKR_USER_NOT_LOGGED_IN as u64;
 
 /// What a program says about itself when it opens a client.
 #[derive(Clone, Debug, Default)]
@@ -212,10 +211,9 @@ impl Client {
         };
         let result = inner.request(0, Operation::Logout(Logout {}));
         inner.logins.end(generation);
-        inner.pool.close_all();
         match result {
             // It had ended at the HSM already.
-            Err(Error::Hsm { status: NOT_LOGGED_IN, .. }) => Ok(()),
+            Err(Error::Hsm { status: CKR_USER_NOT_LOGGED_IN, .. }) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -291,47 +289,37 @@ impl Inner {
             }
         };
         self.numbers.saw(reply.log_index);
-        if reply.status == NOT_LOGGED_IN && lease.with_ticket {
-            return self.check_login(lease).map(|()| reply);
+        if reply.status == CKR_USER_NOT_LOGGED_IN && lease.with_ticket {
+            self.check_login(&mut lease);
         }
         lease.put_back();
         Ok(reply)
     }
 
-    /// An HSM says CKR_USER_NOT_LOGGED_IN also to a login that may not do what it asked for.
-    /// Whether the login itself has ended, it says when the ticket is shown again.
-    fn check_login(&self, lease: Lease<'_>) -> Result<(), Failure> {
-        drop(lease);
-        match self.connection() {
-            Ok(lease) => lease.put_back(),
-            Err(Failure::Final(Error::Hsm { .. }) | Failure::Lost { .. }) => {}
-            Err(other) => return Err(other),
+    /// An HSM says CKR_USER_NOT_LOGGED_IN also to a login that may not do what it asks for. Whether
+    /// the login itself has ended, it says when the ticket is shown again.
+    fn check_login(&self, lease: &mut Lease<'_>) {
+        if let (generation, Some(login)) = self.logins.current() {
+            // What this finds out is kept in the login's state; a lost connection will show again.
+            let _ = self.attach(lease, generation, Some(&login));
         }
-        Ok(())
     }
 
     /// A connection, attached with the present login.
     fn connection(&self) -> Result<Lease<'_>, Failure> {
-        loop {
-            let mut lease = match self.pool.take() {
-                Taken::Idle(lease) => lease,
-                Taken::Vacancy(vacancy) => {
-                    let (connection, hello) = self.connect()?;
-                    self.note(&hello)?;
-                    vacancy.fill(connection)
-                }
-            };
-            if lease.attached == Some(self.logins.generation()) {
-                return Ok(lease);
+        let mut lease = match self.pool.take() {
+            Taken::Idle(lease) => lease,
+            Taken::Vacancy(vacancy) => {
+                let (connection, hello) = self.connect()?;
+                self.note(&hello)?;
+                vacancy.fill(connection)
             }
-            if lease.with_ticket {
-                // Of a login that has ended.
-                continue;
-            }
+        };
+        if lease.attached != Some(self.logins.generation()) {
             let (generation, login) = self.logins.current();
             self.attach(&mut lease, generation, login.as_deref())?;
-            return Ok(lease);
         }
+        Ok(lease)
     }
 
     fn attach(
@@ -354,7 +342,7 @@ impl Inner {
             Failure::Lost { reason, .. } => unsent(reason),
             other => other,
         })?;
-        if reply.status == NOT_LOGGED_IN && login.is_some() {
+        if reply.status == CKR_USER_NOT_LOGGED_IN && login.is_some() {
             tracing::warn!("the HSM has ended the login");
             self.logins.end(generation);
         }

@@ -11,8 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cryptoki_sys::CKR_DATA_LEN_RANGE;
 use rustls::{
-    ClientConfig, ClientConnection, client::Resumption, crypto::aws_lc_rs, pki_types::ServerName,
+    ClientConfig, ClientConnection,
+    client::Resumption,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, cipher_suite, kx_group},
+    },
+    pki_types::ServerName,
     version::TLS13,
 };
 use strongroom_wire::{
@@ -25,7 +32,7 @@ use strongroom_wire::{
 use crate::{
     Error,
     buffer::{self, Incoming},
-    config::Server,
+    config::{Cluster, Server},
     login::Generation,
     socket::Socket,
     trust::{self, Anchor, Distrust, Identity, Verifier},
@@ -65,7 +72,8 @@ pub(crate) struct Connection {
     stream: Stream,
     outgoing: Vec<u8>,
     incoming: Incoming,
-    frame_limit: usize,
+    /// What the HSM takes: more where it knows whom from.
+    request_limit: usize,
     /// The message set that both sides speak.
     pub(crate) api_level: u32,
     /// What a ticket's proof signs.
@@ -96,7 +104,15 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) fn new(anchor: Arc<Anchor>) -> Result<Self, Error> {
-        let provider = aws_lc_rs::default_provider();
+        let provider = CryptoProvider {
+            cipher_suites: vec![
+                cipher_suite::TLS13_AES_256_GCM_SHA384,
+                cipher_suite::TLS13_AES_128_GCM_SHA256,
+            ],
+            // The hybrid first: a password that is recorded today stays secret when X25519 falls.
+            kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+            ..aws_lc_rs::default_provider()
+        };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(|e| Error::Config(format!("TLS: {e}")))?
@@ -110,6 +126,31 @@ impl Tls {
     }
 }
 
+/// Who answers at an address, as its certificate says after all checks: a TLS handshake and no more.
+/// `configure-…` tools record [`Identity::cluster_key`] as the pin.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Trust`], or [`Error::Connection`] after one attempt.
+pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
+    let tls = Tls::new(Arc::new(Anchor::open(cluster)?))?;
+    match handshake(server, &tls) {
+        Ok((_, identity)) => Ok(identity),
+        Err(Failure::Final(error)) => Err(error),
+        Err(Failure::Lost { reason, .. }) => Err(Error::Connection(reason)),
+    }
+}
+
+/// Connects and checks who is there; what goes wrong names the address.
+fn handshake(server: &Server, tls: &Tls) -> Result<(TlsStream, Identity), Failure> {
+    let at = |what: String| format!("{server}: {what}");
+    let socket = Socket::tcp(server).map_err(|e| unsent(at(e.to_string())))?;
+    TlsStream::handshake(socket, tls).map_err(|failure| match failure {
+        Failure::Lost { sent, reason } => Failure::Lost { sent, reason: at(reason) },
+        Failure::Final(Error::Trust(why)) => Failure::Final(Error::Trust(at(why))),
+        other => other,
+    })
+}
+
 impl Connection {
     /// Connects to an HSM of a cluster and checks who it is before anything is sent.
     pub(crate) fn tls(
@@ -118,20 +159,13 @@ impl Connection {
         answer_timeout: Duration,
         program: &str,
     ) -> Result<(Self, HelloReply), Failure> {
-        let at = |e: &dyn ToString| format!("{server}: {}", e.to_string());
-        let socket = Socket::tcp(server).map_err(|e| unsent(at(&e)))?;
-        let (stream, identity) =
-            TlsStream::handshake(socket, tls).map_err(|failure| match failure {
-                Failure::Lost { sent, reason } => Failure::Lost { sent, reason: at(&reason) },
-                Failure::Final(Error::Trust(why)) => Failure::Final(Error::Trust(at(&why))),
-                other => other,
-            })?;
+        let (stream, identity) = handshake(server, tls)?;
         stream.socket.get_ref().set_timeout(answer_timeout).map_err(unsent)?;
         let mut binding = [0; 32];
         stream
             .tls
             .export_keying_material(&mut binding, CHANNEL_BINDING_LABEL, None)
-            .map_err(|e| unsent(at(&e)))?;
+            .map_err(unsent)?;
         let mut connection = Self::new(Stream::Tls(Box::new(stream)), binding);
         let hello = connection.hello(program)?;
         if hello.cluster_id != identity.cluster_id || hello.hsm_id != identity.hsm_id {
@@ -141,6 +175,12 @@ impl Connection {
             ))));
         }
         Ok((connection, hello))
+    }
+
+    /// Connects to an HSM of a cluster, checks who it is, and hangs up.
+    pub(crate) fn identify(server: &Server, tls: &Tls) -> Result<Identity, Failure> {
+        let socket = Socket::tcp(server).map_err(unsent)?;
+        TlsStream::handshake(socket, tls).map(|(_, identity)| identity)
     }
 
     /// Connects to the local HSM.
@@ -163,7 +203,7 @@ impl Connection {
             stream,
             outgoing: Vec::new(),
             incoming: Incoming::new(),
-            frame_limit: FRAME_BYTES_BEFORE_ATTACH_MAX,
+            request_limit: FRAME_BYTES_BEFORE_ATTACH_MAX,
             api_level: API_LEVEL_MIN,
             binding,
             attached: None,
@@ -206,19 +246,22 @@ impl Connection {
     pub(crate) fn set_attached(&mut self, generation: Generation, with_ticket: bool) {
         self.attached = Some(generation);
         self.with_ticket = with_ticket;
-        self.frame_limit = FRAME_BYTES_MAX;
+        let local = matches!(self.stream, Stream::Unix(_));
+        self.request_limit =
+            if with_ticket || local { FRAME_BYTES_MAX } else { FRAME_BYTES_BEFORE_ATTACH_MAX };
     }
 
     /// Sends a request and waits for its answer, whatever its status.
     pub(crate) fn exchange(&mut self, request: &Request) -> Result<Reply, Failure> {
-        frame::encode(request, &mut self.outgoing, self.frame_limit).map_err(|e| {
-            Error::caller(cryptoki_sys::CKR_DATA_LEN_RANGE, format!("the request is too long: {e}"))
+        frame::encode(request, &mut self.outgoing, self.request_limit).map_err(|e| {
+            let hint = if self.request_limit < FRAME_BYTES_MAX { " (without a login)" } else { "" };
+            Error::caller(CKR_DATA_LEN_RANGE, format!("the request is too long{hint}: {e}"))
         })?;
         let written = self.stream.write_frame(&self.outgoing);
         buffer::wipe(&mut self.outgoing);
         // Part of the frame may have been sent: whether all of it came through is not known.
         written.map_err(|e| Failure::Lost { sent: true, reason: e.to_string() })?;
-        let payload = self.incoming.read_frame(&mut self.stream, self.frame_limit);
+        let payload = self.incoming.read_frame(&mut self.stream, FRAME_BYTES_MAX);
         let reply = payload.and_then(|payload| {
             <Reply as prost::Message>::decode(payload).map_err(FrameError::Malformed)
         });
@@ -230,8 +273,8 @@ impl Connection {
         })?;
         if reply.sequence != request.sequence {
             return Err(Error::Protocol(format!(
-                "the HSM answered request {} where {} was sent",
-                reply.sequence, request.sequence
+                "the HSM answered request {} where {} was sent (status {:#x}, {:?})",
+                reply.sequence, request.sequence, reply.status, reply.message
             ))
             .into());
         }
@@ -288,7 +331,12 @@ impl TlsStream {
             }
             stream.send().map_err(unsent)?;
             match stream.tls.read_tls(&mut stream.socket) {
-                Ok(0) => return Err(unsent("closed by the HSM during the TLS handshake")),
+                Ok(0) => {
+                    return Err(unsent(
+                        "closed during the TLS handshake (an HSM whose cluster is not initialised \
+                         takes no clients)",
+                    ));
+                }
                 Ok(_) => {}
                 Err(e) => return Err(unsent(e)),
             }

@@ -1,7 +1,7 @@
 //! What goes wrong at the client, by whose fault it is.
 
 use cryptoki_sys::{
-    CK_RV, CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT,
+    CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_TOKEN_NOT_PRESENT,
 };
 
 /// Why a request has no answer. No text holds a password, a value or a ticket.
@@ -46,20 +46,19 @@ impl Error {
     /// The value that a PKCS#11 function returns for this error.
     #[must_use]
     pub fn ckr(&self) -> u64 {
-        let code: CK_RV = match self {
-            Self::Hsm { status, .. } | Self::Caller { status, .. } => return *status,
+        match self {
+            Self::Hsm { status, .. } | Self::Caller { status, .. } => *status,
             Self::Config(_) => CKR_FUNCTION_FAILED,
             // PKCS#11 2.40, section 6.1: "CKR_DEVICE_ERROR: Some problem has occurred with the
             // token and/or slot."
             Self::Trust(_) | Self::Connection(_) => CKR_DEVICE_ERROR,
             Self::Protocol(_) => CKR_GENERAL_ERROR,
             Self::Start(_) => CKR_TOKEN_NOT_PRESENT,
-        };
-        u64::from(code)
+        }
     }
 
-    pub(crate) fn caller(status: CK_RV, message: impl Into<String>) -> Self {
-        Self::Caller { status: u64::from(status), message: message.into() }
+    pub(crate) fn caller(status: u64, message: impl Into<String>) -> Self {
+        Self::Caller { status, message: message.into() }
     }
 }
 

@@ -3,12 +3,14 @@
 //!
 //! In: a data folder. Out: a connected socket. The HSM's process is not this library's child for
 //! long: `strongroom hsm --local` returns as soon as the HSM listens, and is waited for here.
-//! Nothing secret is in its arguments or its environment, and none of this process' standard
-//! streams are.
+//! Nothing secret is in its arguments or its environment, and it has none of this process' standard
+//! streams.
 
 use std::{
-    env, fs,
-    io::{self, ErrorKind},
+    env,
+    ffi::OsStr,
+    fs,
+    io::{ErrorKind, Read},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -30,6 +32,8 @@ use crate::{
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long a start may take.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of what the starter says when it fails.
+const REASON_BYTES_MAX: usize = 1024;
 /// Environment variables that the HSM gets; a PIN among the others is none of its business.
 const VARIABLES: [&str; 9] = [
     "PATH",
@@ -74,47 +78,33 @@ impl Local {
         if let Some(socket) = self.try_connect()? {
             return Ok(socket);
         }
-        let status = self.start()?;
-        match self.try_connect()? {
-            Some(socket) => Ok(socket),
-            None => match status {
-                // Another process' HSM may have been just about to end: the caller tries again.
-                Some(status) if status.success() => {
-                    Err(unsent("the local HSM ended again at once"))
-                }
-                Some(status) => Err(Error::Start(format!(
-                    "`strongroom hsm --local` failed ({status}): to see why, run `strongroom hsm \
-                     --local --dir {} --personality {}`",
-                    self.dir.display(),
-                    personality_name(self.personality),
-                ))
-                .into()),
-                None => Err(unsent("the local HSM does not answer")),
-            },
+        let failed = self.start()?;
+        match (self.try_connect()?, failed) {
+            (Some(socket), _) => Ok(socket),
+            (None, Some(why)) => Err(Error::Start(format!("{}: {why}", self.dir.display())).into()),
+            // It ended just now because it was idle; the caller tries again.
+            (None, None) => Err(unsent("the local HSM ended again at once")),
         }
     }
 
     /// `None` where no HSM listens.
     fn try_connect(&self) -> Result<Option<Socket>, Failure> {
-        let path = match socket_path(&self.dir) {
-            Ok(path) => path,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::Start(format!("{}: {e}", self.dir.display())).into()),
-        };
-        match Socket::unix(&path) {
-            Ok(socket) => Ok(Some(socket)),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Ok(None)
+        for path in socket_paths(&self.dir) {
+            match Socket::unix(&path) {
+                Ok(socket) => return Ok(Some(socket)),
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                    return Err(Error::Trust(format!("local HSM {}: {e}", path.display())).into());
+                }
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                Err(e) => return Err(unsent(format!("{}: {e}", path.display()))),
             }
-            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-                Err(Error::Trust(format!("local HSM {}: {e}", path.display())).into())
-            }
-            Err(e) => Err(unsent(format!("{}: {e}", path.display()))),
         }
+        Ok(None)
     }
 
-    /// Starts the HSM and waits until it listens. `None` where it is not known how that ended.
-    fn start(&self) -> Result<Option<ExitStatus>, Error> {
+    /// Starts the HSM and waits until it listens. Gives its reason where it does not.
+    fn start(&self) -> Result<Option<String>, Error> {
         let binary = find_binary(self.library_dir.as_deref())?;
         tracing::debug!(dir = %self.dir.display(), binary = %binary.display(), "starting the local HSM");
         let mut command = Command::new(&binary);
@@ -127,16 +117,23 @@ impl Local {
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child =
+            .stderr(Stdio::piped());
+        let mut child =
             command.spawn().map_err(|e| Error::Start(format!("{}: {e}", binary.display())))?;
-        wait(child)
+        let status = wait(&mut child)?;
+        if status.is_none_or(|status| status.success()) {
+            return Ok(None);
+        }
+        let mut said = vec![0; REASON_BYTES_MAX];
+        let length = child.stderr.take().map_or(Ok(0), |mut stderr| stderr.read(&mut said));
+        let said = String::from_utf8_lossy(&said[..length.unwrap_or(0)]).trim().replace('\n', " ");
+        Ok(Some(if said.is_empty() { "`strongroom hsm --local` failed".into() } else { said }))
     }
 }
 
 /// Waits for the starter. The host program may reap its children by itself, or ignore SIGCHLD:
 /// then its status is not to be had.
-fn wait(mut child: Child) -> Result<Option<ExitStatus>, Error> {
+fn wait(child: &mut Child) -> Result<Option<ExitStatus>, Error> {
     let deadline = Instant::now() + START_TIMEOUT;
     let mut pause = Duration::from_micros(500);
     loop {
@@ -154,15 +151,16 @@ fn wait(mut child: Child) -> Result<Option<ExitStatus>, Error> {
     }
 }
 
-/// `DIR/hsm.sock`; where that is too long for a socket, the path that the HSM wrote to `DIR/socket`.
-fn socket_path(dir: &Path) -> io::Result<PathBuf> {
-    let path = dir.join("hsm.sock");
-    if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
-        return Ok(path);
-    }
-    let named = fs::read(dir.join("socket"))?;
-    let named = Path::new(std::ffi::OsStr::from_bytes(named.trim_ascii()));
-    Ok(dir.join(named))
+/// `DIR/hsm.sock`, and where that is too long for a socket, the path that the HSM wrote to
+/// `DIR/socket`.
+fn socket_paths(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let direct = dir.join("hsm.sock");
+    let named = fs::read(dir.join("socket")).ok();
+    let named = named.map(|name| dir.join(OsStr::from_bytes(name.trim_ascii())));
+    [Some(direct), named]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX)
 }
 
 /// The `strongroom` program: `$STRONGROOM_BIN`; beside this library; beside the running program;

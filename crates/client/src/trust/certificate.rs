@@ -60,11 +60,13 @@ pub(super) struct Certificate {
 /// is skipped.
 pub(super) fn from_pem(pem: &str) -> Result<Vec<u8>, String> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
     let mut starts = pem.match_indices(BEGIN);
     let (Some((start, _)), None) = (starts.next(), starts.next()) else {
         return Err("must hold exactly one PEM certificate, the customerCA's".into());
     };
-    let (_, der) = pem_rfc7468::decode_vec(pem[start..].as_bytes())
+    let block = pem[start..].split_inclusive(END).next().unwrap_or_default();
+    let (_, der) = pem_rfc7468::decode_vec(block.as_bytes())
         .map_err(|e| format!("is not a PEM certificate: {e}"))?;
     Ok(der)
 }
