@@ -1,1 +1,52 @@
-//! One HSM without a network
+//! One HSM without a network.
+//!
+//! In: a decoded request of port 2223, on a [`Connection`] whose channel's binding is known. Out: the
+//! reply. Between them: who asks (tickets, logins), whether the vault allows it, the key, the
+//! mechanism, and the record of its use. Changes go through a [`strongroom_vault::Replicator`].
+//!
+//! A connection belongs to one thread and everything runs inline on it. Once a key has been used on
+//! a connection, using it again takes no lock that another connection holds.
+//!
+//! Never: I/O, a thread of its own, a clock other than the one it is given, key material outside
+//! this process other than masked or wrapped as its owner allowed.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `engine`, `connection` | the HSM; one connection, dispatch, Hello, Attach |
+//! | `login`, `password`, `ticket`, `clients` | proving who one is |
+//! | `users`, `token` | users; C_InitToken, C_InitPIN, C_GetTokenInfo |
+//! | `keys`, `material` | new objects: generated, given, unwrapped |
+//! | `objects`, `search` | attributes, destruction, C_FindObjects |
+//! | `operations`, `wrapping`, `parameters` | mechanisms at work |
+//! | `content`, `mask`, `cache`, `session` | what objects hold, and where it is kept |
+//! | `audit` | records of key use |
+
+#![forbid(unsafe_code)]
+
+mod audit;
+mod cache;
+mod clients;
+mod connection;
+mod content;
+mod der;
+mod engine;
+mod error;
+mod keys;
+mod login;
+mod mask;
+mod material;
+mod objects;
+mod operations;
+mod parameters;
+mod password;
+mod search;
+mod session;
+mod template;
+mod ticket;
+mod token;
+mod users;
+mod wrapping;
+
+pub use audit::{BLOCK_VERSION, Function, RECORD_BYTES, UseLog};
+pub use connection::{Channel, Connection};
+pub use engine::{Engine, EngineSecrets, Identity};

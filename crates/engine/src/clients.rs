@@ -1,0 +1,202 @@
+//! Clients (processes of applications) as this HSM knows them: how many connections each has, which
+//! logins they use, and when they were last here.
+//!
+//! In: attach, detach, logout. Out: a [`ClientContext`] that all connections of one client share, and
+//! who has been gone for long. A connection looks here when it attaches and when it ends, never while
+//! it works.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use strongroom_vault::{ClientId, Handle, LoginId, Role, UserId};
+
+use crate::session::{ObjectBudget, SessionObjects};
+
+/// Session objects of a client without a connection are kept so long, in milliseconds: its
+/// connection may have broken while it waits for something else.
+const ABSENCE_MS_MAX: u64 = 5 * 60 * 1000;
+/// Logins whose clients have no connection are kept so long, in milliseconds.
+const LOGIN_ABSENCE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// One client, shared by its connections.
+pub(crate) struct ClientContext {
+    pub(crate) id: ClientId,
+    pub(crate) objects: SessionObjects,
+    connections: AtomicUsize,
+    gone_since_ms: AtomicU64,
+}
+
+/// A login as the connections that attached with it share it.
+pub(crate) struct LoginContext {
+    pub(crate) id: LoginId,
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+    ended: AtomicBool,
+}
+
+impl LoginContext {
+    /// Whether the client has logged out. Other ends of a login (the user's epoch, C_InitToken) are
+    /// seen in the state.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The client logs out: on all its connections, from now on.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
+
+struct KnownLogin {
+    context: Option<Arc<LoginContext>>,
+    connections: usize,
+    gone_since_ms: u64,
+}
+
+/// All clients of this HSM.
+pub(crate) struct Clients {
+    contexts: Mutex<HashMap<ClientId, Arc<ClientContext>>>,
+    logins: Mutex<HashMap<LoginId, KnownLogin>>,
+    budget: Arc<ObjectBudget>,
+}
+
+impl Clients {
+    /// `first_handle` is random, so that a handle from before a restart means nothing after it.
+    pub(crate) fn new(first_handle: Handle) -> Self {
+        Self {
+            contexts: Mutex::default(),
+            logins: Mutex::default(),
+            budget: Arc::new(ObjectBudget::new(first_handle)),
+        }
+    }
+
+    /// A connection becomes one of the client's.
+    pub(crate) fn attach(&self, id: ClientId) -> Arc<ClientContext> {
+        let mut contexts = lock(&self.contexts);
+        let context = contexts.entry(id).or_insert_with(|| {
+            Arc::new(ClientContext {
+                id,
+                objects: SessionObjects::new(Arc::clone(&self.budget)),
+                connections: AtomicUsize::new(0),
+                gone_since_ms: AtomicU64::new(0),
+            })
+        });
+        context.connections.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(context)
+    }
+
+    /// A connection of the client ends.
+    pub(crate) fn detach(&self, context: &ClientContext, now_ms: u64) {
+        let mut contexts = lock(&self.contexts);
+        context.gone_since_ms.store(now_ms, Ordering::Relaxed);
+        if context.connections.fetch_sub(1, Ordering::Relaxed) == 1 && context.objects.is_empty() {
+            contexts.remove(&context.id);
+        }
+    }
+
+    /// A connection uses a login.
+    pub(crate) fn use_login(&self, id: LoginId, user: UserId, role: Role) -> Arc<LoginContext> {
+        let mut logins = lock(&self.logins);
+        let known = logins.entry(id).or_insert(KnownLogin {
+            context: None,
+            connections: 0,
+            gone_since_ms: 0,
+        });
+        known.connections += 1;
+        let context = known.context.get_or_insert_with(|| {
+            Arc::new(LoginContext { id, user, role, ended: AtomicBool::new(false) })
+        });
+        Arc::clone(context)
+    }
+
+    /// A connection uses a login no longer.
+    pub(crate) fn leave_login(&self, id: LoginId, now_ms: u64) {
+        if let Some(known) = lock(&self.logins).get_mut(&id) {
+            known.connections = known.connections.saturating_sub(1);
+            known.gone_since_ms = now_ms;
+        }
+    }
+
+    /// Forgets clients that have been gone for long, with their session objects.
+    pub(crate) fn forget_absent(&self, now_ms: u64) {
+        lock(&self.contexts).retain(|_, context| {
+            let gone = context.connections.load(Ordering::Relaxed) == 0
+                && now_ms.saturating_sub(context.gone_since_ms.load(Ordering::Relaxed))
+                    > ABSENCE_MS_MAX;
+            !gone
+        });
+    }
+
+    /// Of the open logins, those whose clients have had no connection to this HSM for long.
+    pub(crate) fn absent_logins(&self, open: &[LoginId], now_ms: u64) -> Vec<LoginId> {
+        let mut logins = lock(&self.logins);
+        logins.retain(|id, known| known.connections > 0 || open.binary_search(id).is_ok());
+        for id in open {
+            // One from before this HSM's start counts from now.
+            logins.entry(*id).or_insert(KnownLogin {
+                context: None,
+                connections: 0,
+                gone_since_ms: now_ms,
+            });
+        }
+        let mut absent: Vec<LoginId> = logins
+            .iter()
+            .filter(|(_, known)| {
+                known.connections == 0
+                    && now_ms.saturating_sub(known.gone_since_ms) > LOGIN_ABSENCE_MS_MAX
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        absent.sort_unstable();
+        absent
+    }
+
+    /// Destroys all session objects of all clients (C_InitToken).
+    pub(crate) fn destroy_all_objects(&self) {
+        for context in lock(&self.contexts).values() {
+            context.objects.destroy_where(|_| true);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_objects_is_forgotten_with_its_last_connection() {
+        let clients = Clients::new(Handle(Handle::SESSION_BIT));
+        let one = clients.attach(ClientId([1; 16]));
+        let two = clients.attach(ClientId([1; 16]));
+        assert!(Arc::ptr_eq(&one, &two));
+        clients.detach(&one, 5);
+        assert_eq!(lock(&clients.contexts).len(), 1);
+        clients.detach(&two, 5);
+        assert!(lock(&clients.contexts).is_empty());
+    }
+
+    #[test]
+    fn a_login_counts_as_absent_a_day_after_its_last_connection() {
+        let clients = Clients::new(Handle(Handle::SESSION_BIT));
+        let login = clients.use_login(LoginId(4), UserId(3), Role::CryptoUser);
+        assert!(clients.absent_logins(&[LoginId(4)], u64::MAX).is_empty());
+        clients.leave_login(login.id, 1000);
+        assert!(clients.absent_logins(&[LoginId(4)], 1000 + LOGIN_ABSENCE_MS_MAX).is_empty());
+        assert_eq!(clients.absent_logins(&[LoginId(4)], 1001 + LOGIN_ABSENCE_MS_MAX), [LoginId(4)]);
+        assert!(clients.absent_logins(&[], u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_login_from_before_the_start_counts_from_when_it_was_first_seen() {
+        let clients = Clients::new(Handle(Handle::SESSION_BIT));
+        let open = [LoginId(4)];
+        assert!(clients.absent_logins(&open, 7).is_empty());
+        assert!(clients.absent_logins(&open, 7 + LOGIN_ABSENCE_MS_MAX).is_empty());
+        assert_eq!(clients.absent_logins(&open, 8 + LOGIN_ABSENCE_MS_MAX), open);
+    }
+}

@@ -1,0 +1,406 @@
+//! One connection: its place among the client's, its caches, and the dispatch of its requests.
+//!
+//! In: requests, one at a time. Out: one reply each, whatever the request holds. Never: an answer
+//! from a state that is older than what the client has seen, or that a crash could take back.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use strongroom_vault::{
+    Actor, ClientId, Command, Entry, LogIndex, LoginId, Personality, Phase, Principal, State,
+    UserId,
+};
+use strongroom_wire::message::{
+    self, Attach, ClusterPhase, Hello, HelloReply, Operation, Outcome, Reply, Request,
+};
+
+use crate::audit::{Function, Use, UseBuffer};
+use crate::cache::HotObjects;
+use crate::clients::{ClientContext, LoginContext};
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// What carries a connection.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// TLS exporter value under [`strongroom_wire::CHANNEL_BINDING_LABEL`]. Unused where `local`.
+    pub binding: [u8; 32],
+    /// A UNIX socket whose peer is the HSM's own user: a server nonce stands for the binding.
+    pub local: bool,
+    /// Who is at the other end, for the log.
+    pub peer: String,
+}
+
+/// What a request says of itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Call {
+    pub(crate) sequence: u64,
+    pub(crate) lowest_unanswered: u64,
+    pub(crate) session: u64,
+}
+
+/// One client connection. Belongs to one thread.
+pub struct Connection {
+    pub(crate) engine: Arc<Engine>,
+    channel: Channel,
+    level: Option<u32>,
+    /// Does not change once a cluster is created.
+    personality: Personality,
+    pub(crate) client: Option<Arc<ClientContext>>,
+    pub(crate) login: Option<Arc<LoginContext>>,
+    uses: Arc<UseBuffer>,
+    pub(crate) hot: HotObjects,
+    /// Of the request that runs.
+    pub(crate) call: Call,
+    /// The newest state that the running request saw or made.
+    pub(crate) saw: LogIndex,
+}
+
+impl Connection {
+    pub(crate) fn new(engine: Arc<Engine>, channel: Channel) -> Self {
+        let uses = engine.uses.open();
+        Self {
+            engine,
+            channel,
+            level: None,
+            personality: Personality::CloudHsm,
+            client: None,
+            login: None,
+            uses,
+            hot: HotObjects::default(),
+            call: Call::default(),
+            saw: LogIndex(0),
+        }
+    }
+
+    /// Whether the connection has shown who it is: larger frames are then worth their memory.
+    #[must_use]
+    pub fn attached(&self) -> bool {
+        self.client.is_some() && (self.channel.local || self.login.is_some())
+    }
+
+    /// Answers one request. Never panics, whatever the request holds.
+    pub fn handle(&mut self, request: Request) -> Reply {
+        let Request { api_level, sequence, lowest_unanswered, seen_index, session, operation } =
+            request;
+        self.call = Call { sequence, lowest_unanswered, session };
+        self.saw = LogIndex(0);
+        let result = match operation {
+            Some(operation) => self.run(api_level, LogIndex(seen_index), operation),
+            None => Err(Error::arguments("this HSM does not know the operation")),
+        };
+        // What the answer reflects must be on disk first, or a crash could take it back.
+        let result = self.engine.wait(self.saw).and(result);
+        let log_index = self.saw.max(LogIndex(seen_index)).min(self.durable()).0;
+        let (status, message, outcome) = match result {
+            Ok(outcome) => (CKR_OK, String::new(), outcome),
+            Err(error) => {
+                if matches!(error, Error::Damaged(_) | Error::Bug(_) | Error::SelfTest) {
+                    tracing::error!(%error, peer = %self.channel.peer, "a request failed by the HSM's fault");
+                }
+                (error.ckr(), error.to_string(), None)
+            }
+        };
+        Reply { sequence, log_index, status, message, outcome }
+    }
+
+    fn run(
+        &mut self,
+        api_level: u32,
+        seen: LogIndex,
+        operation: Operation,
+    ) -> Result<Option<Outcome>, Error> {
+        // Health is answered by an HSM that is behind, too.
+        if matches!(operation, Operation::Ping(_)) {
+            return Ok(None);
+        }
+        self.engine.wait(seen)?;
+        if let Operation::Hello(hello) = operation {
+            return self.hello(&hello).map(Some);
+        }
+        match self.level {
+            Some(level) if level == api_level => {}
+            Some(level) => {
+                return Err(Error::arguments(format!("this connection speaks level {level}")));
+            }
+            None => return Err(Error::arguments("a connection begins with Hello")),
+        }
+        match operation {
+            Operation::Ping(_) | Operation::Hello(_) => Ok(None),
+            Operation::Attach(attach) => self.attach(&attach).map(|()| None),
+            Operation::Login(login) => self.log_in(&login).map(Some),
+            Operation::HsmInfo(_) => self.hsm_info().map(Some),
+            Operation::ListUsers(_) => self.list_users().map(Some),
+            Operation::TokenInfo(_) => self.token_info().map(Some),
+            Operation::ListMechanisms(_) => Ok(Some(self.list_mechanisms())),
+            operation if self.client.is_none() => {
+                drop(operation);
+                Err(Error::arguments("attach this connection first"))
+            }
+            operation => self.run_attached(operation),
+        }
+    }
+
+    fn run_attached(&mut self, operation: Operation) -> Result<Option<Outcome>, Error> {
+        match operation {
+            Operation::Sign(m) => self.sign(&m).map(Some),
+            Operation::Verify(m) => self.verify(&m).map(|()| None),
+            Operation::Encrypt(m) => self.encrypt(&m).map(Some),
+            Operation::Decrypt(m) => self.decrypt(&m).map(Some),
+            Operation::Random(m) => self.random(&m).map(Some),
+            Operation::GenerateKey(m) => self.generate_key(m).map(Some),
+            Operation::GenerateKeyPair(m) => self.generate_key_pair(m).map(Some),
+            Operation::CreateObject(m) => self.create_object(m).map(Some),
+            Operation::WrapKey(m) => self.wrap_key(&m).map(Some),
+            Operation::UnwrapKey(m) => self.unwrap_key(m).map(Some),
+            Operation::DestroyObject(m) => self.destroy_object(&m).map(|()| None),
+            Operation::GetAttributes(m) => self.get_attributes(&m).map(Some),
+            Operation::SetAttributes(m) => self.set_attributes(m),
+            Operation::FindObjects(m) => self.find_objects(m).map(Some),
+            Operation::CloseSession(_) => {
+                self.close_session();
+                Ok(None)
+            }
+            Operation::Logout(_) => self.log_out().map(|()| None),
+            Operation::CreateUser(m) => self.create_user(&m).map(|()| None),
+            Operation::DeleteUser(m) => self.delete_user(&m).map(|()| None),
+            Operation::ChangePassword(m) => self.change_password(&m).map(|()| None),
+            Operation::ActivateCluster(m) => self.activate_cluster(&m).map(|()| None),
+            Operation::InitToken(m) => self.init_token(&m).map(|()| None),
+            Operation::InitPin(m) => self.init_pin(&m).map(|()| None),
+            // Answered by `run`, attached or not.
+            Operation::Ping(_)
+            | Operation::Hello(_)
+            | Operation::Attach(_)
+            | Operation::Login(_)
+            | Operation::HsmInfo(_)
+            | Operation::ListUsers(_)
+            | Operation::TokenInfo(_)
+            | Operation::ListMechanisms(_) => Err(Error::Bug("dispatch")),
+        }
+    }
+
+    fn hello(&mut self, hello: &Hello) -> Result<Outcome, Error> {
+        let level = strongroom_wire::negotiate(hello.api_level_min, hello.api_level_max)
+            .ok_or_else(|| {
+                Error::arguments(format!(
+                    "this HSM speaks levels {} to {}",
+                    strongroom_wire::API_LEVEL_MIN,
+                    strongroom_wire::API_LEVEL_MAX
+                ))
+            })?;
+        let mut server_nonce = Vec::new();
+        if self.channel.local {
+            strongroom_crypto::random(&mut self.channel.binding)?;
+            server_nonce = self.channel.binding.to_vec();
+        }
+        self.level = Some(level);
+        tracing::debug!(peer = %self.channel.peer, client = ?hello.client_name, "hello");
+        let (cluster_id, phase, personality) = self
+            .glance(|state| (state.cluster_id().to_owned(), state.phase(), state.personality()));
+        let phase = match phase {
+            Phase::Uninitialized => ClusterPhase::Uninitialized,
+            Phase::Initialized => ClusterPhase::Initialized,
+            Phase::Active => ClusterPhase::Active,
+        };
+        self.personality = personality;
+        let personality = match personality {
+            Personality::CloudHsm => message::Personality::CloudHsm,
+            Personality::Token => message::Personality::Token,
+        };
+        Ok(Outcome::Hello(HelloReply {
+            api_level: level,
+            hsm_id: self.engine.identity.hsm_id.clone(),
+            cluster_id,
+            phase: phase.into(),
+            personality: personality.into(),
+            server_nonce,
+            fips_mode: self.engine.identity.fips_mode,
+            // One until HSMs replicate.
+            hsms: 1,
+        }))
+    }
+
+    /// Makes the connection one of a client's. A second Attach replaces the first.
+    fn attach(&mut self, attach: &Attach) -> Result<(), Error> {
+        let client = ClientId::from_slice(&attach.client_id)
+            .ok_or_else(|| Error::arguments("a client id has 16 bytes"))?;
+        let claim = if attach.ticket.is_empty() {
+            None
+        } else {
+            let domain = self.glance(State::masking_domain);
+            let claim = self
+                .engine
+                .tickets
+                .check(&attach.ticket, &attach.proof, &self.channel.binding, client, &domain)
+                .map_err(|error| Error::caller(CKR_USER_NOT_LOGGED_IN, error.to_string()))?;
+            self.glance(|state| {
+                let open = state
+                    .login(claim.login)
+                    .is_some_and(|login| login.user == claim.user && login.epoch == claim.epoch);
+                if !open {
+                    return Err(Error::caller(CKR_USER_NOT_LOGGED_IN, "this login has ended"));
+                }
+                state.principal(Actor::Login(claim.login))?;
+                Ok(())
+            })?;
+            Some(claim)
+        };
+        self.detach();
+        self.client = Some(self.engine.clients.attach(client));
+        self.login = claim.map(|c| self.engine.clients.use_login(c.login, c.user, c.role));
+        Ok(())
+    }
+
+    fn detach(&mut self) {
+        let now_ms = (self.engine.clock)();
+        if let Some(login) = self.login.take() {
+            self.engine.clients.leave_login(login.id, now_ms);
+        }
+        if let Some(client) = self.client.take() {
+            self.engine.clients.detach(&client, now_ms);
+        }
+        self.hot.clear();
+    }
+
+    /// For which programs the token is.
+    pub(crate) fn personality(&self) -> Personality {
+        self.personality
+    }
+
+    /// The last entry that is applied and on disk.
+    pub(crate) fn durable(&self) -> LogIndex {
+        self.engine.replicator.state().durable()
+    }
+
+    /// On whose authority the connection acts now.
+    pub(crate) fn actor(&self) -> Actor {
+        match &self.login {
+            Some(login) if !login.ended() => Actor::Login(login.id),
+            _ => Actor::Anonymous,
+        }
+    }
+
+    /// The client that the connection is attached to.
+    pub(crate) fn client(&self) -> Result<&Arc<ClientContext>, Error> {
+        self.client.as_ref().ok_or(Error::Bug("no client"))
+    }
+
+    /// Looks at the state, whoever asks.
+    pub(crate) fn glance<T>(&mut self, look: impl FnOnce(&State) -> T) -> T {
+        let (seen, applied) = {
+            let state = self.engine.replicator.state().read();
+            (look(&state), state.applied())
+        };
+        self.saw = self.saw.max(applied);
+        seen
+    }
+
+    /// Looks at the state as whom the connection acts for.
+    ///
+    /// # Errors
+    /// CKR_USER_NOT_LOGGED_IN where the login has ended, or the closure's.
+    pub(crate) fn view<T>(
+        &mut self,
+        look: impl FnOnce(&State, &Principal) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let actor = self.actor();
+        self.glance(|state| {
+            let who = state.principal(actor)?;
+            look(state, &who)
+        })
+    }
+
+    /// Proposes a change as the request that runs: a retry of it gets the same outcome.
+    pub(crate) fn change(&mut self, command: Command) -> Result<strongroom_vault::Outcome, Error> {
+        self.change_as(self.actor(), command)
+    }
+
+    /// As [`Connection::change`], on another authority.
+    pub(crate) fn change_as(
+        &mut self,
+        actor: Actor,
+        command: Command,
+    ) -> Result<strongroom_vault::Outcome, Error> {
+        let Call { sequence, lowest_unanswered, .. } = self.call;
+        self.propose(actor, sequence, lowest_unanswered, command)
+    }
+
+    /// Proposes a step that a request needs, under no idempotency key: run again, it counts again.
+    pub(crate) fn step(
+        &mut self,
+        actor: Actor,
+        command: Command,
+    ) -> Result<strongroom_vault::Outcome, Error> {
+        self.propose(actor, 0, 0, command)
+    }
+
+    fn propose(
+        &mut self,
+        actor: Actor,
+        sequence: u64,
+        lowest_unanswered: u64,
+        command: Command,
+    ) -> Result<strongroom_vault::Outcome, Error> {
+        let entry = Entry {
+            time_ms: (self.engine.clock)(),
+            client: self.client.as_ref().map(|client| client.id).unwrap_or_default(),
+            sequence,
+            lowest_unanswered,
+            actor,
+            command,
+        };
+        let (index, outcome) = self.engine.propose(entry)?;
+        self.saw = self.saw.max(index);
+        Ok(outcome)
+    }
+
+    /// What the request that runs got when it was sent before, where it is a retry.
+    pub(crate) fn remembered(&mut self) -> Result<Option<strongroom_vault::Outcome>, Error> {
+        let sequence = self.call.sequence;
+        if sequence == 0 {
+            return Ok(None);
+        }
+        let client = self.client()?.id;
+        match self.glance(|state| state.remembered(client, sequence)) {
+            Some(result) => Ok(Some(result?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the request that runs is a retry of a change that was made, and has nothing to answer
+    /// but that.
+    pub(crate) fn already_done(&mut self) -> Result<bool, Error> {
+        Ok(self.remembered()?.is_some())
+    }
+
+    /// Writes one use of a key into the connection's part of the audit log.
+    pub(crate) fn record(
+        &self,
+        function: Function,
+        handle: u64,
+        mechanism: u64,
+        result: Result<(), &Error>,
+    ) {
+        let login = self.login.as_ref().filter(|login| !login.ended());
+        let record = Use {
+            time_ms: (self.engine.clock)(),
+            login: login.map_or(LoginId(0), |login| login.id),
+            user: login.map_or(UserId(0), |login| login.user),
+            client: self.client.as_ref().map(|client| client.id).unwrap_or_default(),
+            handle: strongroom_vault::Handle(handle),
+            mechanism,
+            status: result.err().map_or(CKR_OK, Error::ckr),
+            function,
+        };
+        self.uses.record(&record, self.engine.uses.log());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.detach();
+        self.engine.uses.close(&self.uses);
+        self.engine.disconnected();
+    }
+}

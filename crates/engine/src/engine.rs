@@ -1,0 +1,224 @@
+//! The HSM: what its connections share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use strongroom_crypto::SecretBytes;
+use strongroom_vault::{
+    Actor, ClientId, Command, Entry, Handle, LogIndex, LoginId, Object, Outcome, Refusal,
+    Replicator,
+};
+
+use crate::audit::{UseBuffers, UseLog};
+use crate::cache::Contents;
+use crate::clients::Clients;
+use crate::connection::{Channel, Connection};
+use crate::content::Content;
+use crate::error::Error;
+use crate::mask::Masking;
+use crate::password::Passwords;
+use crate::ticket::Tickets;
+
+/// How long a request waits for this HSM to catch up with what its client, or the request itself,
+/// has seen.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often absent clients and logins are looked for, in milliseconds.
+const ABSENCE_CHECK_MS: u64 = 60_000;
+/// Logins closed by one entry of the log.
+const CLOSED_LOGINS_MAX: usize = 256;
+
+/// The cluster's secrets that an engine works with. Wiped when dropped.
+pub struct EngineSecrets {
+    /// What objects are masked under, 32 bytes.
+    pub masking: SecretBytes,
+    /// What tickets are authenticated under, 32 bytes.
+    pub ticket: SecretBytes,
+}
+
+/// What this HSM says of itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `hsm-…`.
+    pub hsm_id: String,
+    /// Whether FIPS mode's rules hold (the software is not validated).
+    pub fips_mode: bool,
+}
+
+/// One HSM without a network. Shared by its connections.
+pub struct Engine {
+    pub(crate) replicator: Arc<dyn Replicator>,
+    pub(crate) identity: Identity,
+    pub(crate) clock: fn() -> u64,
+    pub(crate) masking: Masking,
+    pub(crate) tickets: Tickets,
+    pub(crate) passwords: Passwords,
+    pub(crate) contents: Contents,
+    pub(crate) clients: Clients,
+    pub(crate) uses: UseBuffers,
+    connections: AtomicU64,
+    self_test: OnceLock<bool>,
+    /// The index at the last sweep of the cache.
+    swept: AtomicU64,
+    absence_checked_ms: AtomicU64,
+}
+
+impl Engine {
+    /// An HSM over a state that others may change too. `clock` gives milliseconds since 1970;
+    /// `use_log` takes the records of key use.
+    #[must_use]
+    pub fn new(
+        replicator: Arc<dyn Replicator>,
+        secrets: EngineSecrets,
+        identity: Identity,
+        use_log: Arc<dyn UseLog>,
+        clock: fn() -> u64,
+    ) -> Arc<Self> {
+        let EngineSecrets { masking, ticket } = secrets;
+        Arc::new(Self {
+            replicator,
+            identity,
+            clock,
+            masking: Masking::new(masking),
+            tickets: Tickets::new(ticket.as_bytes()),
+            passwords: Passwords::new(),
+            contents: Contents::default(),
+            clients: Clients::new(first_session_handle(clock())),
+            uses: UseBuffers::new(use_log),
+            connections: AtomicU64::new(0),
+            self_test: OnceLock::new(),
+            swept: AtomicU64::new(0),
+            absence_checked_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// A new connection over a channel.
+    #[must_use]
+    pub fn connect(self: &Arc<Self>, channel: Channel) -> Connection {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connection::new(Arc::clone(self), channel)
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What must be done from time to time: called each second by the process. Hands on records of
+    /// key use, forgets destroyed objects, and clients and logins that are gone for long.
+    pub fn housekeeping(&self) {
+        self.uses.drain();
+        self.sweep();
+        let now_ms = (self.clock)();
+        let checked_ms = self.absence_checked_ms.load(Ordering::Relaxed);
+        if now_ms.saturating_sub(checked_ms) >= ABSENCE_CHECK_MS {
+            self.absence_checked_ms.store(now_ms, Ordering::Relaxed);
+            self.clients.forget_absent(now_ms);
+            self.close_absent_logins(now_ms);
+        }
+    }
+
+    /// Drops what the cache holds of objects that are gone: destroyed by way of another HSM, or with
+    /// their owner.
+    fn sweep(&self) {
+        let shared = self.replicator.state();
+        let index = shared.durable().0;
+        if self.swept.swap(index, Ordering::Relaxed) != index {
+            let state = shared.read();
+            self.contents
+                .retain(|handle, id| state.object(handle).is_some_and(|object| object.id == id));
+        }
+    }
+
+    fn close_absent_logins(&self, now_ms: u64) {
+        let mut open: Vec<LoginId> =
+            self.replicator.state().read().logins().map(|login| login.id).collect();
+        open.sort_unstable();
+        let mut logins = self.clients.absent_logins(&open, now_ms);
+        logins.truncate(CLOSED_LOGINS_MAX);
+        if logins.is_empty() {
+            return;
+        }
+        let closed = self.propose(Entry {
+            time_ms: now_ms,
+            client: ClientId::default(),
+            sequence: 0,
+            lowest_unanswered: 0,
+            actor: Actor::System,
+            command: Command::CloseLogins { logins },
+        });
+        if let Err(error) = closed {
+            tracing::warn!(%error, "could not close the logins of absent clients");
+        }
+    }
+
+    /// Proposes an entry; what came of it, and its index.
+    pub(crate) fn propose(&self, entry: Entry) -> Result<(LogIndex, Outcome), Error> {
+        let committed = self.replicator.propose(entry)?;
+        Ok((committed.index, committed.result?))
+    }
+
+    /// Waits until `index` is durable and applied here.
+    pub(crate) fn wait(&self, index: LogIndex) -> Result<(), Error> {
+        if self.replicator.state().wait(index, PATIENCE) { Ok(()) } else { Err(Error::Behind) }
+    }
+
+    /// Runs the backend's known-answer tests before the first use of any algorithm; afterwards costs
+    /// one load.
+    pub(crate) fn self_tested(&self) -> Result<(), Error> {
+        let passed = *self.self_test.get_or_init(|| match strongroom_crypto::self_test() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, "the self-test failed: no key is used");
+                false
+            }
+        });
+        if passed { Ok(()) } else { Err(Error::SelfTest) }
+    }
+
+    /// A token object's content, from the cache or unmasked. The caller has waited for the index at
+    /// which it saw the object.
+    pub(crate) fn content(
+        &self,
+        domain: &[u8; 16],
+        object: &Object,
+    ) -> Result<Arc<Content>, Error> {
+        if let Some(content) = self.contents.get(object.id) {
+            if !content.origin.allows(&object.meta) {
+                return Err(Error::Damaged("an object's record is not what was sealed"));
+            }
+            return Ok(content);
+        }
+        self.self_tested()?;
+        let still_there = || {
+            let state = self.replicator.state().read();
+            state.object(object.handle).is_some_and(|present| present.id == object.id)
+        };
+        let Some(blob) = self.replicator.blob(object.id)? else {
+            return Err(if still_there() {
+                Error::Damaged("an object's masked blob is missing")
+            } else {
+                Refusal::no_such_object().into()
+            });
+        };
+        let content = self.masking.unmask(domain, object.id, &object.meta, &blob)?;
+        self.contents.put(object.handle, object.id, Arc::clone(&content));
+        // It may have been destroyed since the caller saw it: then nobody else would drop it.
+        if !still_there() {
+            self.contents.drop_object(object.id);
+            return Err(Refusal::no_such_object().into());
+        }
+        Ok(content)
+    }
+}
+
+/// Handles of session objects count on from a place that rises with time, so that one from before a
+/// restart does not name another object after it: 2^20 handles for each millisecond.
+fn first_session_handle(now_ms: u64) -> Handle {
+    Handle(Handle::SESSION_BIT | (now_ms << 20) & !Handle::SESSION_BIT)
+}

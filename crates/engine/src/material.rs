@@ -1,0 +1,147 @@
+//! Key material in templates and in wrapped form: from attributes or bytes to a key.
+
+use cryptoki_sys::*;
+use strongroom_crypto::{Curve, Key, RsaImport, SecretBytes};
+use strongroom_vault::Meta;
+use strongroom_vault::attributes::Attribute;
+use zeroize::Zeroizing;
+
+use crate::der;
+use crate::error::Error;
+use crate::template::{require, take, ulong};
+
+/// The key that C_CreateObject's template gives, whose attributes are taken out of `given`; `None`
+/// for an object that is no key.
+///
+/// # Errors
+/// CKR_TEMPLATE_INCOMPLETE, CKR_ATTRIBUTE_VALUE_INVALID, CKR_KEY_SIZE_RANGE, CKR_CURVE_NOT_SUPPORTED.
+pub(crate) fn imported(meta: &Meta, given: &mut Vec<Attribute>) -> Result<Option<Key>, Error> {
+    let key = match (meta.class, meta.key_type) {
+        (CKO_SECRET_KEY, Some(key_type)) => {
+            let value = require(given, CKA_VALUE, "CKA_VALUE")?;
+            take(given, CKA_VALUE_LEN);
+            Key::from_secret(stored_type(key_type), value)?
+        }
+        (CKO_PUBLIC_KEY, Some(CKK_RSA)) => {
+            let modulus = require(given, CKA_MODULUS, "CKA_MODULUS")?;
+            let exponent = require(given, CKA_PUBLIC_EXPONENT, "CKA_PUBLIC_EXPONENT")?;
+            Key::from_rsa_public(&modulus, &exponent)?
+        }
+        (CKO_PRIVATE_KEY, Some(CKK_RSA)) => rsa_private(given)?,
+        (CKO_PUBLIC_KEY, Some(CKK_EC)) => {
+            let curve = curve(&require(given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?)?;
+            let point = require(given, CKA_EC_POINT, "CKA_EC_POINT")?;
+            Key::from_ec_public(curve, bare_point(&point, curve)?)?
+        }
+        (CKO_PRIVATE_KEY, Some(CKK_EC)) => ec_private(given)?,
+        (CKO_SECRET_KEY | CKO_PUBLIC_KEY | CKO_PRIVATE_KEY, _) => {
+            return Err(Error::caller(
+                CKR_ATTRIBUTE_VALUE_INVALID,
+                "keys of this type can't be created",
+            ));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(key))
+}
+
+fn rsa_private(given: &mut Vec<Attribute>) -> Result<Key, Error> {
+    let modulus = require(given, CKA_MODULUS, "CKA_MODULUS")?;
+    let public_exponent = require(given, CKA_PUBLIC_EXPONENT, "CKA_PUBLIC_EXPONENT")?;
+    let private_exponent =
+        Zeroizing::new(require(given, CKA_PRIVATE_EXPONENT, "CKA_PRIVATE_EXPONENT")?);
+    let mut part = |kind| take(given, kind).map(Zeroizing::new);
+    let parts = [
+        part(CKA_PRIME_1),
+        part(CKA_PRIME_2),
+        part(CKA_EXPONENT_1),
+        part(CKA_EXPONENT_2),
+        part(CKA_COEFFICIENT),
+    ];
+    let [prime_1, prime_2, exponent_1, exponent_2, coefficient] =
+        parts.each_ref().map(|part| part.as_ref().map(|value| value.as_slice()));
+    Ok(Key::from_rsa_private_parts(&RsaImport {
+        modulus: &modulus,
+        public_exponent: &public_exponent,
+        private_exponent: &private_exponent,
+        prime_1,
+        prime_2,
+        exponent_1,
+        exponent_2,
+        coefficient,
+    })?)
+}
+
+fn ec_private(given: &mut Vec<Attribute>) -> Result<Key, Error> {
+    let curve = curve(&require(given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?)?;
+    let scalar = Zeroizing::new(require(given, CKA_VALUE, "CKA_VALUE")?);
+    Ok(Key::from_ec_private(curve, &scalar)?)
+}
+
+/// The key inside unwrapped bytes: a secret key's value, or a private key's PKCS#8 ("BER-encoded …
+/// PrivateKeyInfo", PKCS#11 2.40, mechanisms, 2.1.22), which must be what the template says.
+///
+/// # Errors
+/// CKR_WRAPPED_KEY_INVALID, CKR_WRAPPED_KEY_LEN_RANGE, CKR_TEMPLATE_INCONSISTENT.
+pub(crate) fn unwrapped(
+    meta: &Meta,
+    given: &mut Vec<Attribute>,
+    bytes: SecretBytes,
+) -> Result<Key, Error> {
+    let invalid =
+        || Error::caller(CKR_WRAPPED_KEY_INVALID, "the wrapped key is not of the template's type");
+    match (meta.class, meta.key_type) {
+        (CKO_SECRET_KEY, Some(key_type)) => {
+            if let Some(length) = take(given, CKA_VALUE_LEN)
+                && ulong(&length, "CKA_VALUE_LEN")? != bytes.len() as u64
+            {
+                return Err(inconsistent("CKA_VALUE_LEN is not the wrapped key's length"));
+            }
+            Key::from_secret(stored_type(key_type), bytes.into_plain()).map_err(|error| match error
+            {
+                strongroom_crypto::Error::KeySize => Error::caller(
+                    CKR_WRAPPED_KEY_LEN_RANGE,
+                    "the wrapped key has a length that its type does not have",
+                ),
+                _ => invalid(),
+            })
+        }
+        (CKO_PRIVATE_KEY, Some(key_type)) => {
+            let key = Key::from_pkcs8(bytes.as_bytes()).map_err(|_| invalid())?;
+            if key.kind().key_type() != key_type {
+                return Err(invalid());
+            }
+            Ok(key)
+        }
+        _ => Err(inconsistent("secret and private keys can be unwrapped")),
+    }
+}
+
+/// The type that a secret key has as key material: CKK_SHA256_HMAC and its like are generic secrets
+/// that say what they are for.
+pub(crate) fn stored_type(key_type: u64) -> u64 {
+    match key_type {
+        CKK_AES => CKK_AES,
+        _ => CKK_GENERIC_SECRET,
+    }
+}
+
+/// The curve of CKA_EC_PARAMS.
+///
+/// # Errors
+/// CKR_CURVE_NOT_SUPPORTED.
+pub(crate) fn curve(params: &[u8]) -> Result<Curve, Error> {
+    Curve::from_params(params).ok_or_else(|| {
+        Error::caller(CKR_CURVE_NOT_SUPPORTED, "CKA_EC_PARAMS is not the name of a known curve")
+    })
+}
+
+fn bare_point(value: &[u8], curve: Curve) -> Result<&[u8], Error> {
+    der::ec_point(value, curve.field_bytes()).ok_or_else(|| {
+        Error::caller(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT is no point of this curve")
+    })
+}
+
+fn inconsistent(message: &str) -> Error {
+    Error::caller(CKR_TEMPLATE_INCONSISTENT, message)
+}

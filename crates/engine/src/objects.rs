@@ -1,0 +1,279 @@
+//! Objects by handle: found, read, changed, destroyed.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use strongroom_vault::attributes::{self, Attribute, Reading};
+use strongroom_vault::{Action, Command, Flags, Handle, Meta, Object, Principal, Refusal, State};
+use strongroom_wire::limits;
+use strongroom_wire::message::{
+    AttributeReply, AttributesReply, DestroyObject, GetAttributes, Outcome, SetAttributes,
+};
+
+use crate::connection::Connection;
+use crate::content::Content;
+use crate::error::Error;
+use crate::keys;
+use crate::session::SessionObject;
+use crate::template;
+
+/// An object that the caller may see.
+pub(crate) enum Seen {
+    /// Of the vault, as it was when it was looked at.
+    Token(Box<Object>),
+    /// Of the client, in this HSM's memory.
+    Session(Arc<SessionObject>),
+}
+
+impl Seen {
+    pub(crate) fn record(&self) -> &Object {
+        match self {
+            Self::Token(object) => object,
+            Self::Session(session) => &session.object,
+        }
+    }
+
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.record().meta
+    }
+
+    /// What the object holds beside its metadata.
+    pub(crate) fn content(&self, connection: &mut Connection) -> Result<Arc<Content>, Error> {
+        match self {
+            Self::Token(object) => {
+                let domain = connection.glance(State::masking_domain);
+                // The blob is there once what was seen of it is durable.
+                connection.engine.wait(connection.saw)?;
+                connection.engine.content(&domain, object)
+            }
+            Self::Session(session) => Ok(Arc::clone(&session.content)),
+        }
+    }
+}
+
+impl Connection {
+    /// An object by its handle, if the caller may see it. That there is none is said only after a
+    /// look at everything committed so far: a key made a moment ago on another HSM is there.
+    ///
+    /// # Errors
+    /// CKR_OBJECT_HANDLE_INVALID.
+    pub(crate) fn object(&mut self, handle: Handle) -> Result<Seen, Error> {
+        self.look_up(handle, None)
+    }
+
+    /// As [`Connection::object`], for a use of the key: one that is hidden is refused in the words of
+    /// that use.
+    ///
+    /// # Errors
+    /// CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN.
+    pub(crate) fn key_object(&mut self, handle: Handle, flag: Flags) -> Result<Seen, Error> {
+        self.look_up(handle, Some(flag))
+    }
+
+    fn look_up(&mut self, handle: Handle, flag: Option<Flags>) -> Result<Seen, Error> {
+        let handle = self.client()?.objects.resolve(handle);
+        if handle.is_session() {
+            let session = self.client()?.objects.get(handle);
+            let session = session.ok_or_else(Refusal::no_such_object)?;
+            self.view(|state, who| see(state, who, &session.object, flag))?;
+            return Ok(Seen::Session(session));
+        }
+        if let Some(object) = self.token_object(handle, flag)? {
+            return Ok(Seen::Token(object));
+        }
+        self.read_barrier()?;
+        let object = self.token_object(handle, flag)?.ok_or_else(Refusal::no_such_object)?;
+        Ok(Seen::Token(object))
+    }
+
+    fn token_object(
+        &mut self,
+        handle: Handle,
+        flag: Option<Flags>,
+    ) -> Result<Option<Box<Object>>, Error> {
+        self.view(|state, who| match state.object(handle) {
+            Some(object) => {
+                see(state, who, object, flag)?;
+                Ok(Some(Box::new(object.clone())))
+            }
+            None => Ok(None),
+        })
+    }
+
+    /// Waits until everything that was committed before is applied here.
+    pub(crate) fn read_barrier(&mut self) -> Result<(), Error> {
+        let index = self.engine.replicator.read_barrier()?;
+        self.engine.wait(index)
+    }
+
+    /// C_GetAttributeValue.
+    pub(crate) fn get_attributes(&mut self, request: &GetAttributes) -> Result<Outcome, Error> {
+        if request.kinds.len() > limits::ATTRIBUTE_TYPES_MAX {
+            return Err(Error::arguments(format!(
+                "ask for at most {} attributes at once",
+                limits::ATTRIBUTE_TYPES_MAX
+            )));
+        }
+        let object = self.object(Handle(request.handle))?;
+        let mut content = None;
+        let mut bytes = 0;
+        let mut attributes = Vec::with_capacity(request.kinds.len());
+        for kind in &request.kinds {
+            let (status, value) = match attributes::read(object.meta(), *kind) {
+                Reading::Value(value) => (CKR_OK, value),
+                Reading::Sensitive => (CKR_ATTRIBUTE_SENSITIVE, Vec::new()),
+                Reading::Invalid => (CKR_ATTRIBUTE_TYPE_INVALID, Vec::new()),
+                Reading::Body => {
+                    if content.is_none() {
+                        content = Some(object.content(self)?);
+                    }
+                    match content.as_ref().and_then(|content| content.attribute(*kind)) {
+                        Some(mut value) => (CKR_OK, std::mem::take(&mut *value)),
+                        // The object has the attribute, and was given none.
+                        None => (CKR_OK, Vec::new()),
+                    }
+                }
+            };
+            bytes += value.len();
+            attributes.push(AttributeReply { kind: *kind, status, value });
+            if bytes > limits::DATA_BYTES_MAX {
+                return Err(Error::arguments("ask for fewer attributes at once"));
+            }
+        }
+        Ok(Outcome::Attributes(AttributesReply { attributes }))
+    }
+
+    /// C_SetAttributeValue. The answer carries a handle only where a session object became a token
+    /// object: the old handle goes on working for this client.
+    pub(crate) fn set_attributes(
+        &mut self,
+        request: SetAttributes,
+    ) -> Result<Option<Outcome>, Error> {
+        let template = template::attributes(request.template)?;
+        match self.object(Handle(request.handle))? {
+            Seen::Token(object) => {
+                if !self.already_done()? {
+                    self.set_token_attributes(&object, &template)?;
+                }
+                Ok(None)
+            }
+            Seen::Session(session) => {
+                let becomes_token =
+                    template.iter().any(|a| a.kind == CKA_TOKEN && a.as_boolean() == Some(true));
+                if becomes_token {
+                    return self.keep(&session, template).map(Some);
+                }
+                self.set_session_attributes(&session, &template)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn set_token_attributes(
+        &mut self,
+        object: &Object,
+        template: &[Attribute],
+    ) -> Result<(), Error> {
+        let meta = self.changed(object, template)?;
+        if meta == object.meta {
+            return Ok(());
+        }
+        let (handle, version) = (object.handle, object.version);
+        self.change(Command::SetMeta { handle, version, meta })?;
+        Ok(())
+    }
+
+    fn set_session_attributes(
+        &mut self,
+        session: &Arc<SessionObject>,
+        template: &[Attribute],
+    ) -> Result<(), Error> {
+        let meta = self.changed(&session.object, template)?;
+        let after = SessionObject {
+            object: Object { version: session.object.version + 1, meta, ..session.object.clone() },
+            session: session.session,
+            login: session.login,
+            content: Arc::clone(&session.content),
+        };
+        if self.client()?.objects.replace(session, after) {
+            Ok(())
+        } else {
+            Err(Error::caller(CKR_FUNCTION_FAILED, "the object changed meanwhile; try again"))
+        }
+    }
+
+    /// The metadata after a change that the caller may make.
+    fn changed(&mut self, object: &Object, template: &[Attribute]) -> Result<Meta, Error> {
+        let personality = self.personality();
+        self.view(|state, who| {
+            let new = attributes::change(&object.meta, personality, who, template)?;
+            state.authorise(who, &Action::ChangeMeta { object, new: &new })?;
+            Ok(new)
+        })
+    }
+
+    /// CKA_TOKEN from false to true: the session object becomes a token object.
+    fn keep(
+        &mut self,
+        session: &Arc<SessionObject>,
+        mut template: Vec<Attribute>,
+    ) -> Result<Outcome, Error> {
+        template.retain(|attribute| attribute.kind != CKA_TOKEN);
+        let mut meta = self.changed(&session.object, &template)?;
+        if !session.object.meta.flags.contains(Flags::MODIFIABLE) {
+            return Err(Error::caller(
+                CKR_ACTION_PROHIBITED,
+                "the object's CKA_MODIFIABLE is false: it does not change",
+            ));
+        }
+        meta.flags.set(Flags::TOKEN, true);
+        if let Some(made) = self.made_before(&[&meta])? {
+            return keys::object_reply(&made);
+        }
+        self.may_create(&meta)?;
+        let made = self.make_of(meta, &session.content)?;
+        self.client()?.objects.became(session.object.handle, made);
+        keys::object_reply(&[made])
+    }
+
+    /// C_DestroyObject.
+    pub(crate) fn destroy_object(&mut self, request: &DestroyObject) -> Result<(), Error> {
+        let handle = self.client()?.objects.resolve(Handle(request.handle));
+        if !handle.is_session() && self.already_done()? {
+            return Ok(());
+        }
+        let object = self.object(handle)?;
+        self.may(&Action::Destroy(object.record()))?;
+        match object {
+            Seen::Token(object) => {
+                self.change(Command::DestroyObject { handle })?;
+                self.engine.contents.drop_object(object.id);
+            }
+            Seen::Session(_) => {
+                if !self.client()?.objects.destroy(handle) {
+                    return Err(Refusal::no_such_object().into());
+                }
+            }
+        }
+        self.hot.forget(handle);
+        Ok(())
+    }
+
+    /// C_CloseSession: "all session objects created by the session are destroyed" (PKCS#11 2.40,
+    /// 5.6).
+    pub(crate) fn close_session(&mut self) {
+        let session = self.call.session;
+        if let Some(client) = &self.client {
+            client.objects.destroy_where(|object| object.session == session);
+        }
+    }
+}
+
+/// Whether the caller may see an object; else why not, in the words of the use that it is for.
+fn see(state: &State, who: &Principal, object: &Object, flag: Option<Flags>) -> Result<(), Error> {
+    let Err(hidden) = state.authorise(who, &Action::See(object)) else { return Ok(()) };
+    if let Some(flag) = flag {
+        state.authorise(who, &Action::Use { object, flag })?;
+    }
+    Err(hidden.into())
+}

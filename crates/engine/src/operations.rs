@@ -1,0 +1,284 @@
+//! Mechanisms at work with one key: sign, verify, encrypt, decrypt; and random bytes.
+//!
+//! The order of checks is the order in which PKCS#11's codes are told: the mechanism and its function
+//! (CKR_MECHANISM_INVALID), the handle (CKR_KEY_HANDLE_INVALID), the key's type
+//! (CKR_KEY_TYPE_INCONSISTENT), its permission (CKR_KEY_FUNCTION_NOT_PERMITTED), the parameter
+//! (CKR_MECHANISM_PARAM_INVALID), the data. Each use is recorded, those refused too.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use strongroom_crypto::{Hash, Kind, Mechanism, mechanism};
+use strongroom_vault::{Action, Flags, Handle, Meta, attributes};
+use strongroom_wire::limits;
+use strongroom_wire::message::{
+    self, Data, Decrypt, Encrypt, EncryptedReply, Outcome, Random, Sign, Verify,
+};
+
+use crate::audit::Function;
+use crate::cache::Hot;
+use crate::connection::Connection;
+use crate::content::Content;
+use crate::error::Error;
+use crate::parameters;
+
+/// A function of a mechanism: as CKF_, and as the key's permission.
+#[derive(Clone, Copy)]
+pub(crate) struct Purpose {
+    pub(crate) function: u64,
+    pub(crate) permission: Flags,
+    /// What an invalid handle is called.
+    pub(crate) handle_invalid: CK_RV,
+    /// What a key of another type is called.
+    pub(crate) type_inconsistent: CK_RV,
+}
+
+const fn purpose(function: u64, permission: Flags) -> Purpose {
+    Purpose {
+        function,
+        permission,
+        handle_invalid: CKR_KEY_HANDLE_INVALID,
+        type_inconsistent: CKR_KEY_TYPE_INCONSISTENT,
+    }
+}
+
+const SIGN: Purpose = purpose(CKF_SIGN, Flags::SIGN);
+const VERIFY: Purpose = purpose(CKF_VERIFY, Flags::VERIFY);
+const ENCRYPT: Purpose = purpose(CKF_ENCRYPT, Flags::ENCRYPT);
+const DECRYPT: Purpose = purpose(CKF_DECRYPT, Flags::DECRYPT);
+
+/// The functions that a mechanism has here. FIPS mode: "RSA PKCS#1 v1.5 wrap, unwrap, encrypt,
+/// decrypt refused (signatures stay)".
+pub(crate) fn offered(mechanism: &Mechanism, fips_mode: bool) -> u64 {
+    if fips_mode && mechanism.operation == Kind::RsaPkcs {
+        mechanism.flags & !(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP)
+    } else {
+        mechanism.flags
+    }
+}
+
+pub(crate) fn mechanism_invalid() -> Error {
+    Error::caller(CKR_MECHANISM_INVALID, "the HSM does not have this mechanism for this function")
+}
+
+impl Connection {
+    /// C_Sign.
+    pub(crate) fn sign(&mut self, request: &Sign) -> Result<Outcome, Error> {
+        let result = self.sign_unrecorded(request);
+        let used = result.as_ref().map(drop);
+        self.record(Function::Sign, request.handle, kind(request.mechanism.as_ref()), used);
+        result
+    }
+
+    fn sign_unrecorded(&mut self, request: &Sign) -> Result<Outcome, Error> {
+        let (mechanism, content) =
+            self.key_for(SIGN, request.handle, request.mechanism.as_ref())?;
+        let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
+        check_input(mechanism, &request.data, request.prehashed)?;
+        let data = strongroom_crypto::sign(
+            content.key()?,
+            mechanism,
+            &params,
+            &request.data,
+            request.prehashed,
+        )?;
+        Ok(Outcome::Signature(Data { data }))
+    }
+
+    /// C_Verify.
+    pub(crate) fn verify(&mut self, request: &Verify) -> Result<(), Error> {
+        let result = self.verify_unrecorded(request);
+        let used = result.as_ref().map(drop);
+        self.record(Function::Verify, request.handle, kind(request.mechanism.as_ref()), used);
+        result
+    }
+
+    fn verify_unrecorded(&mut self, request: &Verify) -> Result<(), Error> {
+        let (mechanism, content) =
+            self.key_for(VERIFY, request.handle, request.mechanism.as_ref())?;
+        let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
+        check_input(mechanism, &request.data, request.prehashed)?;
+        Ok(strongroom_crypto::verify(
+            content.key()?,
+            mechanism,
+            &params,
+            &request.data,
+            request.prehashed,
+            &request.signature,
+        )?)
+    }
+
+    /// C_Encrypt.
+    pub(crate) fn encrypt(&mut self, request: &Encrypt) -> Result<Outcome, Error> {
+        let result = self.encrypt_unrecorded(request);
+        let used = result.as_ref().map(drop);
+        self.record(Function::Encrypt, request.handle, kind(request.mechanism.as_ref()), used);
+        result
+    }
+
+    fn encrypt_unrecorded(&mut self, request: &Encrypt) -> Result<Outcome, Error> {
+        let (mechanism, content) =
+            self.key_for(ENCRYPT, request.handle, request.mechanism.as_ref())?;
+        let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
+        let fresh = parameters::fresh_gcm_iv(self.personality(), mechanism, &params)?;
+        check_length(&request.data, CKR_DATA_LEN_RANGE)?;
+        let params = parameters::with_iv(params, fresh.as_ref());
+        let data = strongroom_crypto::encrypt(content.key()?, mechanism, &params, &request.data)?;
+        let iv = fresh.map(Vec::from).unwrap_or_default();
+        Ok(Outcome::Encrypted(EncryptedReply { data, iv }))
+    }
+
+    /// C_Decrypt.
+    pub(crate) fn decrypt(&mut self, request: &Decrypt) -> Result<Outcome, Error> {
+        let result = self.decrypt_unrecorded(request);
+        let used = result.as_ref().map(drop);
+        self.record(Function::Decrypt, request.handle, kind(request.mechanism.as_ref()), used);
+        result
+    }
+
+    fn decrypt_unrecorded(&mut self, request: &Decrypt) -> Result<Outcome, Error> {
+        let (mechanism, content) =
+            self.key_for(DECRYPT, request.handle, request.mechanism.as_ref())?;
+        let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
+        check_length(&request.data, CKR_ENCRYPTED_DATA_LEN_RANGE)?;
+        let plain = strongroom_crypto::decrypt(content.key()?, mechanism, &params, &request.data)?;
+        // The reply wipes it when it is sent.
+        Ok(Outcome::Data(Data { data: plain.into_plain() }))
+    }
+
+    /// C_GenerateRandom.
+    pub(crate) fn random(&mut self, request: &Random) -> Result<Outcome, Error> {
+        let bytes = request.bytes as usize;
+        if bytes > limits::RANDOM_BYTES_MAX {
+            return Err(Error::arguments(format!(
+                "ask for at most {} random bytes at once",
+                limits::RANDOM_BYTES_MAX
+            )));
+        }
+        self.engine.self_tested()?;
+        let mut data = vec![0; bytes];
+        strongroom_crypto::random(&mut data)?;
+        Ok(Outcome::Data(Data { data }))
+    }
+
+    /// The mechanism and the key of one operation, after all checks but those of parameter and data.
+    ///
+    /// The hot path: where this connection was allowed this function of this key at the state's
+    /// present index, and has not logged out, nothing is locked.
+    pub(crate) fn key_for(
+        &mut self,
+        purpose: Purpose,
+        handle: u64,
+        mechanism: Option<&message::Mechanism>,
+    ) -> Result<(&'static Mechanism, Arc<Content>), Error> {
+        let mechanism = mechanism.ok_or_else(|| Error::arguments("give a mechanism"))?;
+        let mechanism = mechanism::find(mechanism.kind)
+            .filter(|found| offered(found, self.engine.identity.fips_mode) & purpose.function != 0)
+            .ok_or_else(mechanism_invalid)?;
+        let handle = Handle(handle);
+        if self.login.as_ref().is_some_and(|login| login.ended()) {
+            self.hot.clear();
+        }
+        let session_changes = self.client()?.objects.changes();
+        let index = self.durable();
+        if let Some((content, meta)) =
+            self.hot.get(handle, purpose.permission, index, session_changes)
+        {
+            check_key(purpose, mechanism, meta)?;
+            return Ok((mechanism, content));
+        }
+        let (content, meta) = self.authorise(purpose, mechanism, handle)?;
+        let hot = Hot::new(&content, meta, purpose.permission, self.saw, session_changes);
+        self.hot.put(handle, hot);
+        Ok((mechanism, content))
+    }
+
+    /// Asks the vault for a use of a key, and takes the key from the cache or unmasks it.
+    fn authorise(
+        &mut self,
+        purpose: Purpose,
+        mechanism: &Mechanism,
+        handle: Handle,
+    ) -> Result<(Arc<Content>, Arc<Meta>), Error> {
+        self.hot.forget(handle);
+        let invalid = |error: Error| {
+            error
+                .renamed(CKR_OBJECT_HANDLE_INVALID, purpose.handle_invalid)
+                .renamed(CKR_KEY_HANDLE_INVALID, purpose.handle_invalid)
+        };
+        let object = self.key_object(handle, purpose.permission).map_err(invalid)?;
+        let (meta, flag) = (object.meta(), purpose.permission);
+        check_key(purpose, mechanism, meta)?;
+        self.may(&Action::Use { object: object.record(), flag })?;
+        let content = object.content(self).map_err(invalid)?;
+        Ok((content, Arc::new(meta.clone())))
+    }
+}
+
+/// Whether the key is one for the mechanism.
+fn check_key(purpose: Purpose, mechanism: &Mechanism, meta: &Meta) -> Result<(), Error> {
+    let is_key = matches!(meta.class, CKO_SECRET_KEY | CKO_PUBLIC_KEY | CKO_PRIVATE_KEY);
+    if !is_key {
+        return Err(Error::caller(purpose.handle_invalid, "this object is not a key"));
+    }
+    if !type_fits(mechanism, meta.key_type) {
+        return Err(Error::caller(
+            purpose.type_inconsistent,
+            format!("{} takes another type of key", mechanism.name),
+        ));
+    }
+    if !attributes::allows_mechanism(meta, mechanism.kind) {
+        return Err(Error::caller(
+            CKR_MECHANISM_INVALID,
+            "the key's CKA_ALLOWED_MECHANISMS does not name this mechanism",
+        ));
+    }
+    Ok(())
+}
+
+fn type_fits(mechanism: &Mechanism, key_type: Option<u64>) -> bool {
+    if mechanism.key_type == key_type {
+        return true;
+    }
+    // A key for one HMAC (CKK_SHA256_HMAC) is for no other.
+    let own = match mechanism.hash {
+        Some(Hash::Sha1) => CKK_SHA_1_HMAC,
+        Some(Hash::Sha224) => CKK_SHA224_HMAC,
+        Some(Hash::Sha256) => CKK_SHA256_HMAC,
+        Some(Hash::Sha384) => CKK_SHA384_HMAC,
+        Some(Hash::Sha512) => CKK_SHA512_HMAC,
+        None => return false,
+    };
+    mechanism.operation == Kind::Hmac && key_type == Some(own)
+}
+
+fn check_input(mechanism: &Mechanism, data: &[u8], prehashed: bool) -> Result<(), Error> {
+    check_length(data, CKR_DATA_LEN_RANGE)?;
+    if !prehashed {
+        return Ok(());
+    }
+    match mechanism.hash {
+        Some(hash) if mechanism.operation != Kind::Hmac && hash.len() == data.len() => Ok(()),
+        Some(_) if mechanism.operation != Kind::Hmac => {
+            Err(Error::caller(CKR_DATA_LEN_RANGE, "the digest is not as long as the hash's"))
+        }
+        _ => Err(Error::arguments("this mechanism takes no digest in the data's place")),
+    }
+}
+
+/// An operation's data is bounded.
+pub(crate) fn check_length(data: &[u8], too_long: CK_RV) -> Result<(), Error> {
+    if data.len() > limits::DATA_BYTES_MAX {
+        let max = limits::DATA_BYTES_MAX;
+        return Err(Error::caller(too_long, format!("one operation takes at most {max} bytes")));
+    }
+    Ok(())
+}
+
+pub(crate) fn kind(mechanism: Option<&message::Mechanism>) -> u64 {
+    mechanism.map_or(0, |mechanism| mechanism.kind)
+}
+
+pub(crate) fn parameter(mechanism: Option<&message::Mechanism>) -> Option<&message::Parameter> {
+    mechanism.and_then(|mechanism| mechanism.parameter.as_ref())
+}

@@ -1,0 +1,193 @@
+//! Mechanism parameters: from the wire to what the mechanisms take.
+
+use strongroom_crypto::{Hash, Kind, Mechanism, Params};
+use strongroom_vault::Personality;
+use strongroom_wire::message::{GcmParameter, OaepParameter, Parameter, PssParameter};
+
+use crate::error::Error;
+
+/// An AES block, and so the IV of CBC and the counter block of CTR, in bytes.
+const BLOCK_BYTES: usize = 16;
+/// The initial value of RFC 3394, in bytes.
+const KEY_WRAP_IV_BYTES: usize = 8;
+/// What an HSM makes for GCM, in bytes (SP 800-38D, 8.2.2).
+const GCM_IV_BYTES: usize = 12;
+/// The longest GCM IV that is taken, in bytes.
+const GCM_IV_BYTES_MAX: usize = 256;
+/// The longest salt: longer than any RSA modulus has room for, in bytes.
+const SALT_BYTES_MAX: u64 = 512;
+
+/// A GCM IV that the HSM made for one encryption.
+pub(crate) type FreshIv = [u8; GCM_IV_BYTES];
+
+/// The parameter as the mechanism takes it.
+///
+/// # Errors
+/// CKR_MECHANISM_PARAM_INVALID where it is of another form, or out of range.
+pub(crate) fn read<'a>(
+    mechanism: &Mechanism,
+    parameter: Option<&'a Parameter>,
+) -> Result<Params<'a>, Error> {
+    let wrong = || Error::parameter(format!("{} takes another parameter", mechanism.name));
+    match mechanism.operation {
+        Kind::AesCbc | Kind::AesCbcPad | Kind::AesCtr => match parameter {
+            Some(Parameter::Iv(iv)) if iv.len() == BLOCK_BYTES => Ok(Params::Iv(iv)),
+            _ => Err(wrong()),
+        },
+        Kind::AesGcm | Kind::AesGcmWithIv => match parameter {
+            Some(Parameter::Gcm(gcm)) if gcm.iv.len() <= GCM_IV_BYTES_MAX => Ok(read_gcm(gcm)),
+            _ => Err(wrong()),
+        },
+        Kind::RsaPss => match parameter {
+            Some(Parameter::Pss(pss)) => read_pss(mechanism, pss),
+            _ => Err(wrong()),
+        },
+        Kind::RsaOaep => match parameter {
+            Some(Parameter::Oaep(oaep)) => read_oaep(oaep),
+            _ => Err(wrong()),
+        },
+        Kind::AesKeyWrap | Kind::AesKeyWrapPkcs5 => match parameter {
+            None => Ok(Params::None),
+            Some(Parameter::Iv(iv)) if iv.is_empty() => Ok(Params::None),
+            Some(Parameter::Iv(iv)) if iv.len() == KEY_WRAP_IV_BYTES => Ok(Params::Iv(iv)),
+            _ => Err(wrong()),
+        },
+        Kind::GenerateAes
+        | Kind::GenerateGeneric
+        | Kind::GenerateRsa
+        | Kind::GenerateEc
+        | Kind::RsaPkcs
+        | Kind::Ecdsa
+        | Kind::Hmac
+        | Kind::Digest
+        | Kind::AesEcb
+        | Kind::AesKeyWrapPad => match parameter {
+            None => Ok(Params::None),
+            Some(Parameter::Iv(iv)) if iv.is_empty() => Ok(Params::None),
+            Some(_) => Err(wrong()),
+        },
+    }
+}
+
+fn read_gcm(gcm: &GcmParameter) -> Params<'_> {
+    Params::Gcm { iv: &gcm.iv, aad: &gcm.aad, tag_bits: gcm.tag_bits }
+}
+
+/// "hashAlg … is used in the PSS encoding; if the signature mechanism does not include message
+/// hashing, then this value must be the mechanism used by the application to generate the message
+/// hash; if the signature mechanism includes hashing, then this value must match the hash algorithm
+/// indicated by the signature mechanism" (PKCS#11 2.40, mechanisms, 2.1.9).
+fn read_pss<'a>(mechanism: &Mechanism, pss: &PssParameter) -> Result<Params<'a>, Error> {
+    let hash = Hash::from_mechanism(pss.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
+    let mgf = Hash::from_mgf(pss.mgf).ok_or_else(|| Error::parameter("unknown mask function"))?;
+    if mechanism.hash.is_some_and(|fixed| fixed != hash) {
+        return Err(Error::parameter("the hash is not the mechanism's"));
+    }
+    if pss.salt_length > SALT_BYTES_MAX {
+        return Err(Error::parameter("the salt is too long"));
+    }
+    Ok(Params::Pss { hash, mgf, salt_length: pss.salt_length as usize })
+}
+
+fn read_oaep(oaep: &OaepParameter) -> Result<Params<'_>, Error> {
+    let hash = Hash::from_mechanism(oaep.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
+    let mgf = Hash::from_mgf(oaep.mgf).ok_or_else(|| Error::parameter("unknown mask function"))?;
+    Ok(Params::Oaep { hash, mgf, label: &oaep.label })
+}
+
+/// The IV that the HSM makes for an encryption under AES-GCM, where the caller did not choose one.
+///
+/// CloudHSM takes none from the caller: "pIv pointing to a 12-byte zeroed buffer", into which it
+/// writes its own. A token takes the caller's, as PKCS#11 says, zeros included.
+///
+/// # Errors
+/// CKR_MECHANISM_PARAM_INVALID where a CloudHSM caller chose an IV.
+pub(crate) fn fresh_gcm_iv(
+    personality: Personality,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+) -> Result<Option<FreshIv>, Error> {
+    let Params::Gcm { iv, .. } = params else { return Ok(None) };
+    if mechanism.operation == Kind::AesGcmWithIv {
+        // The mechanism makes its own and puts it in front of the ciphertext.
+        return Ok(None);
+    }
+    let zeroed = iv.len() == GCM_IV_BYTES && iv.iter().all(|byte| *byte == 0);
+    let make = match personality {
+        Personality::Token => iv.is_empty(),
+        Personality::CloudHsm if iv.is_empty() || zeroed => true,
+        Personality::CloudHsm => {
+            return Err(Error::parameter(
+                "the HSM makes the IV: give 12 zero bytes, or none, and read it back",
+            ));
+        }
+    };
+    if !make {
+        return Ok(None);
+    }
+    let mut fresh = [0; GCM_IV_BYTES];
+    strongroom_crypto::random(&mut fresh)?;
+    Ok(Some(fresh))
+}
+
+/// The parameters with the HSM's IV in place.
+pub(crate) fn with_iv<'a>(params: Params<'a>, fresh: Option<&'a FreshIv>) -> Params<'a> {
+    match (params, fresh) {
+        (Params::Gcm { aad, tag_bits, .. }, Some(iv)) => Params::Gcm { iv, aad, tag_bits },
+        (params, _) => params,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki_sys::*;
+    use strongroom_crypto::mechanism::find;
+
+    fn gcm(iv: &[u8]) -> Parameter {
+        Parameter::Gcm(GcmParameter { iv: iv.to_vec(), aad: Vec::new(), tag_bits: 128 })
+    }
+
+    fn fresh(personality: Personality, iv: &[u8]) -> Result<bool, Error> {
+        let mechanism = find(CKM_AES_GCM).unwrap();
+        let parameter = gcm(iv);
+        let params = read(mechanism, Some(&parameter))?;
+        Ok(fresh_gcm_iv(personality, mechanism, &params)?.is_some())
+    }
+
+    #[test]
+    fn a_cloudhsm_makes_the_gcm_iv_and_takes_none() {
+        assert!(fresh(Personality::CloudHsm, &[]).unwrap());
+        assert!(fresh(Personality::CloudHsm, &[0; 12]).unwrap());
+        for iv in [&[1; 12][..], &[0; 16], &[0; 11]] {
+            let error = fresh(Personality::CloudHsm, iv).unwrap_err();
+            assert_eq!(error.ckr(), CKR_MECHANISM_PARAM_INVALID);
+        }
+    }
+
+    #[test]
+    fn a_token_takes_the_callers_gcm_iv() {
+        assert!(!fresh(Personality::Token, &[0; 12]).unwrap());
+        assert!(!fresh(Personality::Token, &[7; 16]).unwrap());
+        assert!(fresh(Personality::Token, &[]).unwrap());
+    }
+
+    #[test]
+    fn a_parameter_of_another_mechanism_is_refused() {
+        let wrong = |kind, parameter: Option<&Parameter>| {
+            read(find(kind).unwrap(), parameter).err().map(|e| e.ckr())
+        };
+        let refused = Some(CKR_MECHANISM_PARAM_INVALID);
+        assert_eq!(wrong(CKM_AES_GCM, None), refused);
+        assert_eq!(wrong(CKM_AES_CBC, Some(&Parameter::Iv(vec![0; 15]))), refused);
+        assert_eq!(wrong(CKM_AES_CBC, Some(&gcm(&[]))), refused);
+        assert_eq!(wrong(CKM_ECDSA, Some(&Parameter::Iv(vec![0; 16]))), refused);
+        assert_eq!(wrong(CKM_ECDSA, None), None);
+        let pss = |hash, mgf, salt_length| Parameter::Pss(PssParameter { hash, mgf, salt_length });
+        let sha256 = pss(CKM_SHA256, CKG_MGF1_SHA256, 32);
+        assert_eq!(wrong(CKM_SHA256_RSA_PKCS_PSS, Some(&sha256)), None);
+        assert_eq!(wrong(CKM_SHA384_RSA_PKCS_PSS, Some(&sha256)), refused);
+        let long = pss(CKM_SHA256, CKG_MGF1_SHA256, u64::MAX);
+        assert_eq!(wrong(CKM_RSA_PKCS_PSS, Some(&long)), refused);
+    }
+}

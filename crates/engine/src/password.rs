@@ -1,0 +1,245 @@
+//! Passwords: which are allowed, and their memory-hard verifiers.
+//!
+//! Argon2id (RFC 9106) with OWASP's first parameters: 19 MiB, two passes, one lane. A verifier is a
+//! PHC string, so a later change of parameters leaves old ones readable. At most
+//! [`HASHES_AT_ONCE`] hashes run at a time: logins must not take the cores from signatures.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use argon2::password_hash::{Output, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use cryptoki_sys::*;
+use strongroom_vault::{PasswordVerifier, Personality};
+use strongroom_wire::limits;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::Error;
+
+/// Memory of one hash, in KiB.
+const MEMORY_KIB: u32 = 19 * 1024;
+/// Passes over the memory.
+const PASSES: u32 = 2;
+/// Bytes of a salt.
+const SALT_BYTES: usize = 16;
+/// Bytes of a hash.
+const HASH_BYTES: usize = 32;
+/// Hashes that run at the same time on one HSM.
+const HASHES_AT_ONCE: usize = 1;
+/// How long a login waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Limits on what a stored verifier may ask for.
+const STORED_MEMORY_KIB_MAX: u32 = 256 * 1024;
+const STORED_PASSES_MAX: u32 = 16;
+
+/// Checks a new password against the personality's rules.
+///
+/// # Errors
+/// CKR_PIN_LEN_RANGE, or CKR_PIN_INVALID where it holds what a PIN can't.
+pub(crate) fn check_rules(personality: Personality, password: &[u8]) -> Result<(), Error> {
+    match personality {
+        Personality::CloudHsm => {
+            let text = std::str::from_utf8(password)
+                .map_err(|_| Error::caller(CKR_PIN_INVALID, "a password is UTF-8 text"))?;
+            let characters = text.chars().count();
+            if !(limits::PASSWORD_CHARS_MIN..=limits::PASSWORD_CHARS_MAX).contains(&characters) {
+                return Err(Error::caller(
+                    CKR_PIN_LEN_RANGE,
+                    format!(
+                        "a password has {} to {} characters",
+                        limits::PASSWORD_CHARS_MIN,
+                        limits::PASSWORD_CHARS_MAX
+                    ),
+                ));
+            }
+            if text.chars().any(char::is_control) {
+                return Err(Error::caller(
+                    CKR_PIN_INVALID,
+                    "a password holds no control characters",
+                ));
+            }
+        }
+        Personality::Token => {
+            if !(limits::PIN_BYTES_MIN..=limits::PIN_BYTES_MAX).contains(&password.len()) {
+                return Err(Error::caller(
+                    CKR_PIN_LEN_RANGE,
+                    format!(
+                        "a PIN has {} to {} bytes",
+                        limits::PIN_BYTES_MIN,
+                        limits::PIN_BYTES_MAX
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes and checks verifiers, a bounded number at a time.
+pub(crate) struct Passwords {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// The right to compute one hash.
+pub(crate) struct Turn<'a>(&'a Passwords);
+
+impl Passwords {
+    pub(crate) fn new() -> Self {
+        Self { free: Mutex::new(HASHES_AT_ONCE), freed: Condvar::new() }
+    }
+
+    /// Waits for a turn. A login holds it from the charge to the comparison, so the rate of
+    /// attempts, and of log entries that they write, is bounded by the hash's cost.
+    ///
+    /// # Errors
+    /// CKR_FUNCTION_FAILED where too many others wait.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, Error> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut free, timeout) = self
+            .freed
+            .wait_timeout_while(free, PATIENCE, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(Error::caller(
+                CKR_FUNCTION_FAILED,
+                "too many passwords are being checked; try again later",
+            ));
+        }
+        *free -= 1;
+        Ok(Turn(self))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+impl Turn<'_> {
+    /// A verifier for a new password.
+    ///
+    /// # Errors
+    /// The random generator's or the hash's.
+    pub(crate) fn verifier(&self, password: &[u8]) -> Result<PasswordVerifier, Error> {
+        let mut salt = [0; SALT_BYTES];
+        strongroom_crypto::random(&mut salt)?;
+        let params = Params::new(MEMORY_KIB, PASSES, 1, Some(HASH_BYTES))
+            .map_err(|_| Error::Bug("argon2 parameters"))?;
+        let hash = hash(password, &salt, &params)?;
+        let salt = SaltString::encode_b64(&salt).map_err(|_| Error::Bug("salt"))?;
+        let text = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: (&params).try_into().map_err(|_| Error::Bug("argon2 parameters"))?,
+            salt: Some(salt.as_salt()),
+            hash: Some(Output::new(&hash[..]).map_err(|_| Error::Bug("hash"))?),
+        }
+        .to_string();
+        Ok(PasswordVerifier(text.into_bytes()))
+    }
+
+    /// Whether `password` is the verifier's. Without a verifier (an unknown user, one without a
+    /// password) it does the same work and is `false`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where the verifier can't be read.
+    pub(crate) fn check(
+        &self,
+        password: &[u8],
+        verifier: Option<&PasswordVerifier>,
+    ) -> Result<bool, Error> {
+        let Some(verifier) = verifier else {
+            self.verifier(password)?;
+            return Ok(false);
+        };
+        let damaged = || Error::Damaged("a password's verifier");
+        let text = std::str::from_utf8(&verifier.0).map_err(|_| damaged())?;
+        let stored = PasswordHash::new(text).map_err(|_| damaged())?;
+        let params = Params::try_from(&stored).map_err(|_| damaged())?;
+        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+            return Err(damaged());
+        };
+        if stored.algorithm != Algorithm::Argon2id.ident()
+            || stored.version != Some(Version::V0x13.into())
+            || params.m_cost() > STORED_MEMORY_KIB_MAX
+            || params.t_cost() > STORED_PASSES_MAX
+            || expected.len() != HASH_BYTES
+        {
+            return Err(damaged());
+        }
+        let mut bytes = [0; Salt::MAX_LENGTH];
+        let salt = salt.decode_b64(&mut bytes).map_err(|_| damaged())?;
+        let found = hash(password, salt, &params)?;
+        Ok(found[..].ct_eq(expected.as_bytes()).into())
+    }
+}
+
+fn hash(
+    password: &[u8],
+    salt: &[u8],
+    params: &Params,
+) -> Result<Zeroizing<[u8; HASH_BYTES]>, Error> {
+    let mut memory = vec![Block::default(); params.block_count()];
+    let mut out = Zeroizing::new([0; HASH_BYTES]);
+    let done = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password, salt, &mut out[..], &mut memory);
+    memory.as_mut_slice().zeroize();
+    done.map_err(|_| Error::Bug("argon2"))?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_accepts_its_password_and_no_other() {
+        let passwords = Passwords::new();
+        let turn = passwords.turn().unwrap();
+        let verifier = turn.verifier(b"correct horse").unwrap();
+        assert!(verifier.0.starts_with(b"$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(turn.check(b"correct horse", Some(&verifier)).unwrap());
+        assert!(!turn.check(b"correct horsf", Some(&verifier)).unwrap());
+        assert!(!turn.check(b"", Some(&verifier)).unwrap());
+        assert!(!turn.check(b"correct horse", None).unwrap());
+    }
+
+    #[test]
+    fn a_verifier_that_is_no_phc_string_is_damage() {
+        let passwords = Passwords::new();
+        let turn = passwords.turn().unwrap();
+        for text in [
+            &b"\xff"[..],
+            b"",
+            b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+            b"$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            b"$argon2id$v=19$m=4294967295,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            let verifier = PasswordVerifier(text.to_vec());
+            assert!(matches!(turn.check(b"x", Some(&verifier)), Err(Error::Damaged(_))));
+        }
+    }
+
+    #[test]
+    fn rules_differ_by_personality() {
+        let code = |personality, password: &[u8]| {
+            check_rules(personality, password).err().map(|e| e.ckr())
+        };
+        assert_eq!(code(Personality::CloudHsm, b"1234567"), Some(CKR_PIN_LEN_RANGE));
+        assert_eq!(code(Personality::CloudHsm, b"12345678"), None);
+        assert_eq!(code(Personality::CloudHsm, "pässwörter".as_bytes()), None);
+        assert_eq!(code(Personality::CloudHsm, &[b'x'; 33]), Some(CKR_PIN_LEN_RANGE));
+        assert_eq!(
+            code(Personality::CloudHsm, b"\xff\xff\xff\xff\xff\xff\xff\xff"),
+            Some(CKR_PIN_INVALID)
+        );
+        assert_eq!(code(Personality::CloudHsm, b"1234567\n"), Some(CKR_PIN_INVALID));
+        assert_eq!(code(Personality::Token, b"123"), Some(CKR_PIN_LEN_RANGE));
+        assert_eq!(code(Personality::Token, b"1234"), None);
+        assert_eq!(code(Personality::Token, &[0; 256]), Some(CKR_PIN_LEN_RANGE));
+    }
+}

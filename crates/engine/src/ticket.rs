@@ -1,0 +1,191 @@
+//! Tickets: what a login gives, and every HSM of the cluster accepts on a connection whose other end
+//! proves that it holds the ticket's key.
+//!
+//! A ticket is a format byte, an encoded [`Claims`], and its HMAC-SHA256 under the cluster's ticket
+//! key. It is no secret: without the private half of `client_public_key` it opens nothing.
+
+use prost::Message;
+use strongroom_crypto::{SecretBytes, ed25519, symmetric};
+use strongroom_vault::{ClientId, LoginId, Role, UserId};
+
+const FORMAT: u8 = 1;
+const MAC_BYTES: usize = 32;
+/// More than a ticket ever has, in bytes.
+const TICKET_BYTES_MAX: usize = 512;
+
+/// What a ticket says.
+#[derive(Clone, PartialEq, Message)]
+struct Claims {
+    #[prost(uint64, tag = "1")]
+    login: u64,
+    #[prost(uint32, tag = "2")]
+    user: u32,
+    #[prost(uint32, tag = "3")]
+    role: u32,
+    #[prost(uint64, tag = "4")]
+    epoch: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    client_public_key: Vec<u8>,
+    /// The masking domain: a restored clone keeps it, and gets a new ticket key instead.
+    #[prost(bytes = "vec", tag = "6")]
+    domain: Vec<u8>,
+}
+
+/// A login as a ticket names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) login: LoginId,
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+    /// The user's epoch when the login began.
+    pub(crate) epoch: u64,
+}
+
+/// Why a ticket or its proof is not accepted. The caller sees one code for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TicketError {
+    #[error("the ticket is not one of this cluster's")]
+    Forged,
+    #[error("the ticket's key did not sign this connection")]
+    WrongProof,
+}
+
+/// Makes and checks tickets.
+pub(crate) struct Tickets(SecretBytes);
+
+impl Tickets {
+    /// With the cluster's ticket key.
+    pub(crate) fn new(ticket_key: &[u8]) -> Self {
+        Self(symmetric::derive(ticket_key, b"strongroom ticket 1"))
+    }
+
+    /// A ticket for a login.
+    pub(crate) fn issue(
+        &self,
+        claim: Claim,
+        client_public_key: &[u8; 32],
+        domain: &[u8; 16],
+    ) -> Vec<u8> {
+        let claims = Claims {
+            login: claim.login.0,
+            user: claim.user.0,
+            role: claim.role as u32,
+            epoch: claim.epoch,
+            client_public_key: client_public_key.to_vec(),
+            domain: domain.to_vec(),
+        };
+        let mut ticket = vec![FORMAT];
+        ticket.extend_from_slice(&claims.encode_to_vec());
+        let mac = symmetric::hmac_sha256(self.0.as_bytes(), &ticket);
+        ticket.extend_from_slice(&mac);
+        ticket
+    }
+
+    /// The login that a ticket names, where `proof` is its key's signature over this connection.
+    /// Whether that login is still open is for the state to say.
+    pub(crate) fn check(
+        &self,
+        ticket: &[u8],
+        proof: &[u8],
+        binding: &[u8; 32],
+        client: ClientId,
+        domain: &[u8; 16],
+    ) -> Result<Claim, TicketError> {
+        let claims = self.open(ticket, domain).ok_or(TicketError::Forged)?;
+        let key: [u8; 32] = claims.client_public_key.try_into().map_err(|_| TicketError::Forged)?;
+        let role = role(claims.role).ok_or(TicketError::Forged)?;
+        let statement = strongroom_wire::attach_statement(binding, &client.0);
+        if !ed25519::verify(&key, &statement, proof) {
+            return Err(TicketError::WrongProof);
+        }
+        Ok(Claim {
+            login: LoginId(claims.login),
+            user: UserId(claims.user),
+            role,
+            epoch: claims.epoch,
+        })
+    }
+
+    fn open(&self, ticket: &[u8], domain: &[u8; 16]) -> Option<Claims> {
+        if ticket.len() > TICKET_BYTES_MAX {
+            return None;
+        }
+        let (signed, mac) = ticket.split_at_checked(ticket.len().checked_sub(MAC_BYTES)?)?;
+        if !symmetric::verify_hmac(self.0.as_bytes(), signed, mac) {
+            return None;
+        }
+        let (format, encoded) = signed.split_first()?;
+        let claims = Claims::decode(encoded).ok()?;
+        (*format == FORMAT && claims.domain == domain).then_some(claims)
+    }
+}
+
+fn role(number: u32) -> Option<Role> {
+    [Role::UnactivatedAdmin, Role::Admin, Role::CryptoUser, Role::ApplianceUser]
+        .into_iter()
+        .find(|role| *role as u32 == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+
+    const DOMAIN: [u8; 16] = [3; 16];
+    const BINDING: [u8; 32] = [5; 32];
+    const CLIENT: ClientId = ClientId([7; 16]);
+    const CLAIM: Claim =
+        Claim { login: LoginId(12), user: UserId(3), role: Role::CryptoUser, epoch: 2 };
+
+    fn parts() -> (Tickets, Ed25519KeyPair, Vec<u8>, Vec<u8>) {
+        let tickets = Tickets::new(&[1; 32]);
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let public = pair.public_key().as_ref().try_into().unwrap();
+        let ticket = tickets.issue(CLAIM, &public, &DOMAIN);
+        let proof = pair.sign(&strongroom_wire::attach_statement(&BINDING, &CLIENT.0));
+        let proof = proof.as_ref().to_vec();
+        (tickets, pair, ticket, proof)
+    }
+
+    #[test]
+    fn a_ticket_with_its_proof_gives_its_login() {
+        let (tickets, _, ticket, proof) = parts();
+        assert_eq!(tickets.check(&ticket, &proof, &BINDING, CLIENT, &DOMAIN), Ok(CLAIM));
+    }
+
+    #[test]
+    fn a_ticket_is_of_no_use_on_another_connection_or_to_another_client() {
+        let (tickets, _, ticket, proof) = parts();
+        let check = |binding, client| tickets.check(&ticket, &proof, binding, client, &DOMAIN);
+        assert_eq!(check(&[6; 32], CLIENT), Err(TicketError::WrongProof));
+        assert_eq!(check(&BINDING, ClientId([8; 16])), Err(TicketError::WrongProof));
+        assert_eq!(
+            tickets.check(&ticket, &[], &BINDING, CLIENT, &DOMAIN),
+            Err(TicketError::WrongProof)
+        );
+    }
+
+    #[test]
+    fn a_ticket_of_another_key_or_cluster_is_forged() {
+        let (tickets, _, ticket, proof) = parts();
+        let other = Tickets::new(&[2; 32]);
+        let forged = Err(TicketError::Forged);
+        assert_eq!(other.check(&ticket, &proof, &BINDING, CLIENT, &DOMAIN), forged);
+        assert_eq!(tickets.check(&ticket, &proof, &BINDING, CLIENT, &[4; 16]), forged);
+    }
+
+    #[test]
+    fn a_ticket_with_any_bit_turned_or_cut_short_is_forged() {
+        let (tickets, _, ticket, proof) = parts();
+        for bit in 0..ticket.len() * 8 {
+            let mut changed = ticket.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let result = tickets.check(&changed, &proof, &BINDING, CLIENT, &DOMAIN);
+            assert_eq!(result, Err(TicketError::Forged), "bit {bit}");
+        }
+        for length in 0..ticket.len() {
+            let result = tickets.check(&ticket[..length], &proof, &BINDING, CLIENT, &DOMAIN);
+            assert_eq!(result, Err(TicketError::Forged), "length {length}");
+        }
+    }
+}
