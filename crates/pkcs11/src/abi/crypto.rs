@@ -1,0 +1,182 @@
+//! Encryption, digest and signature functions (PKCS#11 2.40, sections 5.8 to 5.12).
+//!
+//! They come in four shapes, each written once below: an Init, a whole operation, an Update, a
+//! Final.
+
+use cryptoki_sys::*;
+
+use super::mechanism::Mechanism;
+use super::raw::{Input, Output};
+use super::with_session;
+use crate::cipher::Direction::{Decrypt, Encrypt};
+use crate::{digest, encrypt, sign, verify};
+
+/// A function that begins an operation with a key. A null mechanism ends the active operation.
+macro_rules! init {
+    ($($name:ident: |$module:ident, $session:ident, $mechanism:ident, $key:ident| $body:expr;)+) => {$(
+        /// PKCS#11 2.40, sections 5.8 to 5.12.
+        ///
+        /// # Safety
+        /// PKCS#11's contract; see [`super`].
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(
+            session: CK_SESSION_HANDLE,
+            mechanism: CK_MECHANISM_PTR,
+            $key: CK_OBJECT_HANDLE,
+        ) -> CK_RV {
+            with_session(stringify!($name), session, |$module, $session| {
+                // SAFETY: PKCS#11's contract.
+                let $mechanism = unsafe { Mechanism::new(mechanism)? };
+                $body
+            })
+        }
+    )+};
+}
+
+/// A function from data to output.
+macro_rules! transform {
+    ($($name:ident: |$module:pat_param, $session:ident, $data:ident, $output:ident| $body:expr;)+) => {$(
+        /// PKCS#11 2.40, sections 5.8 to 5.12.
+        ///
+        /// # Safety
+        /// PKCS#11's contract; see [`super`].
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(
+            session: CK_SESSION_HANDLE,
+            data: CK_BYTE_PTR,
+            data_length: CK_ULONG,
+            output: CK_BYTE_PTR,
+            output_length: CK_ULONG_PTR,
+        ) -> CK_RV {
+            with_session(stringify!($name), session, |$module, $session| {
+                // SAFETY: PKCS#11's contract.
+                let $data = unsafe { Input::new(data, data_length)? };
+                // SAFETY: PKCS#11's contract.
+                let $output = &mut unsafe { Output::new(output, output_length)? };
+                $body
+            })
+        }
+    )+};
+}
+
+/// A function that takes data.
+macro_rules! take {
+    ($($name:ident: |$module:pat_param, $session:ident, $data:ident| $body:expr;)+) => {$(
+        /// PKCS#11 2.40, sections 5.8 to 5.12.
+        ///
+        /// # Safety
+        /// PKCS#11's contract; see [`super`].
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(
+            session: CK_SESSION_HANDLE,
+            data: CK_BYTE_PTR,
+            data_length: CK_ULONG,
+        ) -> CK_RV {
+            with_session(stringify!($name), session, |$module, $session| {
+                // SAFETY: PKCS#11's contract.
+                let $data = unsafe { Input::new(data, data_length)? };
+                $body
+            })
+        }
+    )+};
+}
+
+/// A function that gives output.
+macro_rules! give {
+    ($($name:ident: |$module:pat_param, $session:ident, $output:ident| $body:expr;)+) => {$(
+        /// PKCS#11 2.40, sections 5.8 to 5.12.
+        ///
+        /// # Safety
+        /// PKCS#11's contract; see [`super`].
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(
+            session: CK_SESSION_HANDLE,
+            output: CK_BYTE_PTR,
+            output_length: CK_ULONG_PTR,
+        ) -> CK_RV {
+            with_session(stringify!($name), session, |$module, $session| {
+                // SAFETY: PKCS#11's contract.
+                let $output = &mut unsafe { Output::new(output, output_length)? };
+                $body
+            })
+        }
+    )+};
+}
+
+init! {
+    C_EncryptInit: |module, session, mechanism, key| {
+        encrypt::init(module, session, Encrypt, mechanism, key)
+    };
+    C_DecryptInit: |module, session, mechanism, key| {
+        encrypt::init(module, session, Decrypt, mechanism, key)
+    };
+    C_SignInit: |module, session, mechanism, key| sign::init(module, session, mechanism, key);
+    C_VerifyInit: |module, session, mechanism, key| verify::init(module, session, mechanism, key);
+}
+
+transform! {
+    C_Encrypt: |module, session, data, output| {
+        encrypt::whole(module, session, Encrypt, data, output)
+    };
+    C_EncryptUpdate: |module, session, data, output| {
+        encrypt::update(module, session, Encrypt, data, output)
+    };
+    C_Decrypt: |module, session, data, output| {
+        encrypt::whole(module, session, Decrypt, data, output)
+    };
+    C_DecryptUpdate: |module, session, data, output| {
+        encrypt::update(module, session, Decrypt, data, output)
+    };
+    C_Digest: |_, session, data, output| digest::digest(session, data, output);
+    C_Sign: |module, session, data, output| sign::sign(module, session, data, output);
+}
+
+take! {
+    C_DigestUpdate: |_, session, data| digest::update(session, data);
+    C_SignUpdate: |_, session, data| sign::update(session, data);
+    C_VerifyUpdate: |_, session, data| verify::update(session, data);
+    C_VerifyFinal: |module, session, signature| verify::finish(module, session, signature);
+}
+
+give! {
+    C_EncryptFinal: |module, session, output| encrypt::finish(module, session, Encrypt, output);
+    C_DecryptFinal: |module, session, output| encrypt::finish(module, session, Decrypt, output);
+    C_DigestFinal: |_, session, output| digest::finish(session, output);
+    C_SignFinal: |module, session, output| sign::finish(module, session, output);
+}
+
+/// PKCS#11 2.40, section 5.10.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_DigestInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+) -> CK_RV {
+    with_session("C_DigestInit", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        digest::init(module, session, unsafe { Mechanism::new(mechanism)? })
+    })
+}
+
+/// PKCS#11 2.40, section 5.12.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_Verify(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_length: CK_ULONG,
+    signature: CK_BYTE_PTR,
+    signature_length: CK_ULONG,
+) -> CK_RV {
+    with_session("C_Verify", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let data = unsafe { Input::new(data, data_length)? };
+        // SAFETY: PKCS#11's contract.
+        let signature = unsafe { Input::new(signature, signature_length)? };
+        verify::verify(module, session, data, signature)
+    })
+}

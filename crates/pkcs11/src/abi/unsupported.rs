@@ -1,0 +1,91 @@
+//! Functions that are there, as the standard's tables want them, and do nothing: each answers
+//! CKR_FUNCTION_NOT_SUPPORTED (PKCS#11 2.40, section 5.1: "a Cryptoki library need not support
+//! every function").
+
+use cryptoki_sys::*;
+
+use super::with_module;
+use crate::error::Ckr;
+
+macro_rules! unsupported {
+    ($($name:ident($($argument:ty),+ $(,)?);)+) => {$(
+        /// Answers CKR_FUNCTION_NOT_SUPPORTED.
+        ///
+        /// # Safety
+        /// None is needed; the type is the standard's.
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name($(_: $argument),+) -> CK_RV {
+            with_module(stringify!($name), |_| Err(Ckr(CKR_FUNCTION_NOT_SUPPORTED)))
+        }
+    )+};
+}
+
+// PKCS#11 2.40, those that CloudHSM's module does not have either.
+unsupported! {
+    C_GetOperationState(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_SetOperationState(
+        CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE
+    );
+    C_CopyObject(
+        CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ATTRIBUTE_PTR, CK_ULONG,
+        CK_OBJECT_HANDLE_PTR
+    );
+    C_GetObjectSize(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_ULONG_PTR);
+    C_DigestKey(CK_SESSION_HANDLE, CK_OBJECT_HANDLE);
+    C_SignRecoverInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_SignRecover(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_VerifyRecoverInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_VerifyRecover(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_DigestEncryptUpdate(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_DecryptDigestUpdate(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_SignEncryptUpdate(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+    C_DecryptVerifyUpdate(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
+}
+
+// PKCS#11 3.0: message-based functions.
+unsupported! {
+    C_MessageEncryptInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_EncryptMessage(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR
+    );
+    C_EncryptMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG);
+    C_EncryptMessageNext(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG_PTR, CK_FLAGS
+    );
+    C_MessageEncryptFinal(CK_SESSION_HANDLE);
+    C_MessageDecryptInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_DecryptMessage(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR
+    );
+    C_DecryptMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG);
+    C_DecryptMessageNext(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG_PTR, CK_FLAGS
+    );
+    C_MessageDecryptFinal(CK_SESSION_HANDLE);
+    C_MessageSignInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_SignMessage(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG_PTR
+    );
+    C_SignMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
+    C_SignMessageNext(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG_PTR
+    );
+    C_MessageSignFinal(CK_SESSION_HANDLE);
+    C_MessageVerifyInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
+    C_VerifyMessage(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG
+    );
+    C_VerifyMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
+    C_VerifyMessageNext(
+        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
+        CK_ULONG
+    );
+    C_MessageVerifyFinal(CK_SESSION_HANDLE);
+}

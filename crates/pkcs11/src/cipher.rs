@@ -1,0 +1,364 @@
+//! One encryption or decryption under way, whole or in parts.
+//!
+//! The HSM only knows single shots: parts of CBC and CTR are shots whose IV or counter is carried
+//! on here, so that an operation survives the loss of an HSM. What can't be cut (GCM, RSA) is
+//! gathered and sent at the end.
+//!
+//! PKCS#11 2.40, section 5.8: how much output a part gives is the library's choice. Whole blocks
+//! are given as soon as they are there; a decryption with padding holds the last block back.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use strongroom_crypto::mechanism::Kind;
+use strongroom_wire::limits::DATA_BYTES_MAX;
+use strongroom_wire::message::{self, Decrypt, Encrypt, Operation, Parameter};
+use zeroize::Zeroizing;
+
+use crate::abi::mechanism::Mechanism;
+use crate::abi::raw::IvPlace;
+use crate::error::{Ckr, Result};
+use crate::key_info::{self, KeyInfo};
+use crate::mechanism::{self, BLOCK, Parsed};
+use crate::module::{Module, wide};
+
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// C_Encrypt.
+    Encrypt,
+    /// C_Decrypt.
+    Decrypt,
+}
+
+/// How a mechanism's data can be cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    /// Whole blocks, each on its own.
+    Ecb,
+    /// Whole blocks, chained.
+    Cbc,
+    /// Blocks, chained, and a padded last one.
+    CbcPad,
+    /// A key stream, by blocks.
+    Ctr,
+    /// Not at all; this many bytes of IV and tag are added.
+    Aead(usize),
+    /// Not at all; RSA.
+    Rsa,
+}
+
+/// An operation between C_EncryptInit or C_DecryptInit and its end.
+pub(crate) struct Cipher {
+    key: u64,
+    direction: Direction,
+    mode: Mode,
+    kind: u64,
+    parameter: Option<Parameter>,
+    /// CBC's next IV or CTR's next counter.
+    chain: [u8; BLOCK],
+    counter_bits: u32,
+    iv_place: Option<IvPlace>,
+    info: Arc<KeyInfo>,
+    /// What Update calls gave and was not processed yet.
+    held: Zeroizing<Vec<u8>>,
+    in_parts: bool,
+    waits_for_pin: bool,
+}
+
+/// Bytes of the caller's, or a copy that is wiped.
+enum Joined<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Zeroizing<Vec<u8>>),
+}
+
+impl std::ops::Deref for Joined<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Where shots go: the HSM, for one session.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The module.
+    pub(crate) module: &'a Module,
+    /// The session's handle.
+    pub(crate) session: u64,
+}
+
+impl Cipher {
+    /// Begins.
+    pub(crate) fn begin(
+        target: Target<'_>,
+        direction: Direction,
+        given: &Mechanism<'_>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<Self> {
+        let Target { module, session } = target;
+        let parsed = mechanism::parse(given, module.is_cloudhsm())?;
+        let usage = match direction {
+            Direction::Encrypt => CKF_ENCRYPT,
+            Direction::Decrypt => CKF_DECRYPT,
+        };
+        let info = key_info::usable(module, session, wide(key), parsed.entry, usage)?;
+        Self::new(direction, parsed, wide(key), info)
+    }
+
+    fn new(direction: Direction, parsed: Parsed, key: u64, info: Arc<KeyInfo>) -> Result<Self> {
+        let tag_bytes = match &parsed.wire.parameter {
+            Some(Parameter::Gcm(gcm)) => gcm.tag_bits as usize / 8,
+            _ => 0,
+        };
+        let mode = match parsed.entry.operation {
+            Kind::AesEcb => Mode::Ecb,
+            Kind::AesCbc => Mode::Cbc,
+            Kind::AesCbcPad => Mode::CbcPad,
+            Kind::AesCtr => Mode::Ctr,
+            Kind::AesGcm => Mode::Aead(tag_bytes),
+            Kind::AesGcmWithIv => Mode::Aead(mechanism::GCM_IV + tag_bytes),
+            Kind::RsaPkcs | Kind::RsaOaep => Mode::Rsa,
+            _ => return Err(Ckr(CKR_MECHANISM_INVALID)),
+        };
+        let chain = match (&parsed.wire.parameter, mode) {
+            (Some(Parameter::Iv(iv)), Mode::Cbc | Mode::CbcPad | Mode::Ctr) => {
+                iv.as_slice().try_into().map_err(|_| Ckr(CKR_MECHANISM_PARAM_INVALID))?
+            }
+            _ => [0; BLOCK],
+        };
+        Ok(Self {
+            key,
+            direction,
+            mode,
+            kind: parsed.wire.kind,
+            parameter: parsed.wire.parameter,
+            chain,
+            counter_bits: parsed.counter_bits,
+            iv_place: parsed.iv_place,
+            waits_for_pin: info.always_authenticate && direction == Direction::Decrypt,
+            info,
+            held: Zeroizing::default(),
+            in_parts: false,
+        })
+    }
+
+    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come first.
+    pub(crate) fn waits_for_pin(&self) -> bool {
+        self.waits_for_pin
+    }
+
+    /// The PIN was given.
+    pub(crate) fn pin_given(&mut self) {
+        self.waits_for_pin = false;
+    }
+
+    /// Whether an Update call was made.
+    pub(crate) fn in_parts(&self) -> bool {
+        self.in_parts
+    }
+
+    /// Bytes that an Update with `input` more bytes gives.
+    pub(crate) fn update_length(&self, input: usize) -> usize {
+        let all = self.held.len() + input;
+        match self.mode {
+            Mode::Aead(_) | Mode::Rsa => 0,
+            Mode::CbcPad if self.direction == Direction::Decrypt => {
+                all.saturating_sub(1) / BLOCK * BLOCK
+            }
+            Mode::Ecb | Mode::Cbc | Mode::CbcPad | Mode::Ctr => all / BLOCK * BLOCK,
+        }
+    }
+
+    /// Takes a part; gives [`Cipher::update_length`] bytes.
+    pub(crate) fn update(
+        &mut self,
+        target: Target<'_>,
+        input: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        self.in_parts = true;
+        let now = self.update_length(input.len());
+        if now == 0 {
+            if self.held.len() + input.len() > DATA_BYTES_MAX {
+                return Err(self.length_error());
+            }
+            self.held.extend_from_slice(input);
+            return Ok(Zeroizing::default());
+        }
+        let from_input = now - self.held.len();
+        let mut output = Zeroizing::new(Vec::with_capacity(now));
+        let mut chain = self.chain;
+        self.shots(target, &self.with_held(&input[..from_input]), &mut chain, &mut output)?;
+        self.chain = chain;
+        self.held.clear();
+        self.held.extend_from_slice(&input[from_input..]);
+        Ok(output)
+    }
+
+    /// The most bytes that ending with `input` more bytes gives, and whether it is exactly that.
+    pub(crate) fn finish_length(&self, input: usize) -> (usize, bool) {
+        let all = self.held.len() + input;
+        match (self.mode, self.direction) {
+            (Mode::Ecb | Mode::Cbc | Mode::Ctr, _) => (all, true),
+            (Mode::CbcPad, Direction::Encrypt) => (all / BLOCK * BLOCK + BLOCK, true),
+            (Mode::CbcPad, Direction::Decrypt) => (all, false),
+            (Mode::Aead(more), Direction::Encrypt) => (all + more, true),
+            (Mode::Aead(more), Direction::Decrypt) => (all.saturating_sub(more), true),
+            (Mode::Rsa, Direction::Encrypt) => (self.info.bytes, true),
+            (Mode::Rsa, Direction::Decrypt) => (self.info.bytes, false),
+        }
+    }
+
+    /// Processes what is held and `input`, the last. Changes nothing, so that it can be done again
+    /// where the caller's buffer is too small.
+    pub(crate) fn finish(&self, target: Target<'_>, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let all = self.held.len() + input.len();
+        let decrypts = self.direction == Direction::Decrypt;
+        let blocks_only = match self.mode {
+            Mode::Ecb | Mode::Cbc => true,
+            Mode::CbcPad => decrypts,
+            Mode::Ctr | Mode::Aead(_) | Mode::Rsa => false,
+        };
+        let too_short = match self.mode {
+            Mode::CbcPad => decrypts && all == 0,
+            Mode::Aead(more) => decrypts && all < more,
+            _ => false,
+        };
+        if blocks_only && !all.is_multiple_of(BLOCK) || too_short {
+            return Err(self.length_error());
+        }
+        let data = self.with_held(input);
+        let mut output = Zeroizing::new(Vec::with_capacity(all + BLOCK));
+        let mut chain = self.chain;
+        match self.mode {
+            Mode::Ecb | Mode::Cbc | Mode::Ctr => {
+                self.shots(target, &data, &mut chain, &mut output)?;
+            }
+            Mode::CbcPad => {
+                // All but the last piece go as plain CBC. The last has the padding.
+                let before = all.saturating_sub(1) / DATA_BYTES_MAX * DATA_BYTES_MAX;
+                self.shots(target, &data[..before], &mut chain, &mut output)?;
+                let parameter = Some(Parameter::Iv(chain.to_vec()));
+                let last = self.shot(target, self.kind, parameter, data[before..].to_vec())?;
+                output.extend_from_slice(&last);
+            }
+            Mode::Aead(_) | Mode::Rsa => {
+                if all > DATA_BYTES_MAX {
+                    return Err(self.length_error());
+                }
+                return self.shot(target, self.kind, self.parameter.clone(), data.to_vec());
+            }
+        }
+        Ok(output)
+    }
+
+    /// Processes `data` in shots that the HSM takes.
+    fn shots(
+        &self,
+        target: Target<'_>,
+        data: &[u8],
+        chain: &mut [u8; BLOCK],
+        output: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<()> {
+        data.chunks(DATA_BYTES_MAX)
+            .try_for_each(|piece| self.piece(target, piece.to_vec(), chain, output))
+    }
+
+    /// What is held, and `input` behind it.
+    fn with_held<'a>(&self, input: &'a [u8]) -> Joined<'a> {
+        if self.held.is_empty() {
+            Joined::Borrowed(input)
+        } else {
+            Joined::Owned(Zeroizing::new([&self.held, input].concat()))
+        }
+    }
+
+    /// One shot of a mode that can be cut, and what it hands on to the next.
+    fn piece(
+        &self,
+        target: Target<'_>,
+        data: Vec<u8>,
+        chain: &mut [u8; BLOCK],
+        output: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<()> {
+        let kind = match self.mode {
+            Mode::CbcPad => wide(CKM_AES_CBC),
+            _ => self.kind,
+        };
+        let parameter = match self.mode {
+            Mode::Ecb => None,
+            _ => Some(Parameter::Iv(chain.to_vec())),
+        };
+        let length = data.len();
+        let next_counter = match self.mode {
+            Mode::Ctr => Some(self.advance(*chain, length)?),
+            _ => None,
+        };
+        let last_of_input = data.last_chunk::<BLOCK>().copied();
+        let result = self.shot(target, kind, parameter, data)?;
+        if result.len() != length {
+            return Err(crate::error::unexpected_reply());
+        }
+        let last_ciphertext = match self.direction {
+            Direction::Encrypt => result.last_chunk::<BLOCK>().copied(),
+            Direction::Decrypt => last_of_input,
+        };
+        if let Some(next) = next_counter.or(last_ciphertext) {
+            *chain = next;
+        }
+        output.extend_from_slice(&result);
+        Ok(())
+    }
+
+    /// CTR's counter after `length` bytes. PKCS#11 2.40 mechanisms, section 2.10.3: the counter is
+    /// the block's last `ulCounterBits` bits, and data that would make it wrap is out of range.
+    fn advance(&self, counter: [u8; BLOCK], length: usize) -> Result<[u8; BLOCK]> {
+        let counter = u128::from_be_bytes(counter);
+        let mask = u128::MAX >> (128 - self.counter_bits);
+        let blocks = length.div_ceil(BLOCK) as u128;
+        // The counter of the last block must still be one.
+        if blocks > 0 && blocks - 1 > mask - (counter & mask) {
+            return Err(Ckr(CKR_DATA_LEN_RANGE));
+        }
+        let next = (counter & !mask) | (counter.wrapping_add(blocks) & mask);
+        Ok(next.to_be_bytes())
+    }
+
+    /// One request.
+    fn shot(
+        &self,
+        target: Target<'_>,
+        kind: u64,
+        parameter: Option<Parameter>,
+        data: Vec<u8>,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let Target { module, session } = target;
+        let mechanism = Some(message::Mechanism { kind, parameter });
+        let answer = match self.direction {
+            Direction::Encrypt => module
+                .hsm
+                .encrypt(session, Encrypt { handle: self.key, mechanism, data })
+                .map(|reply| {
+                    if let Some(place) = self.iv_place {
+                        place.write(&reply.iv);
+                    }
+                    reply.data
+                }),
+            Direction::Decrypt => module
+                .hsm
+                .data(session, Operation::Decrypt(Decrypt { handle: self.key, mechanism, data })),
+        };
+        key_info::used(module, self.key, answer).map(Zeroizing::new)
+    }
+
+    fn length_error(&self) -> Ckr {
+        Ckr(match self.direction {
+            Direction::Encrypt => CKR_DATA_LEN_RANGE,
+            Direction::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! Mechanisms and their parameters, from PKCS#11's structures to the wire's (PKCS#11 2.40,
+//! "Current Mechanisms Specification").
+//!
+//! Whether a parameter makes sense for the key is the HSM's to say; here is checked what must hold
+//! before it can be sent.
+
+use cryptoki_sys::*;
+use strongroom_crypto::Hash;
+use strongroom_crypto::mechanism::{self, Kind};
+use strongroom_wire::limits::DATA_BYTES_MAX;
+use strongroom_wire::message::{self, GcmParameter, OaepParameter, Parameter, PssParameter};
+
+use crate::abi::mechanism::Mechanism;
+use crate::abi::raw::IvPlace;
+use crate::error::{Ckr, Result};
+use crate::module::wide;
+
+/// AES's block and CBC's IV, in bytes.
+pub(crate) const BLOCK: usize = 16;
+/// The IV that the HSM makes for GCM, in bytes.
+pub(crate) const GCM_IV: usize = 12;
+/// The longest IV (GCM allows any; real ones have 12 bytes).
+const IV_BYTES_MAX: usize = 256;
+/// The longest OAEP label, in bytes.
+const LABEL_BYTES_MAX: usize = 16 * 1024;
+
+/// A mechanism, checked and ready to be sent.
+pub(crate) struct Parsed {
+    /// The library's knowledge of it.
+    pub(crate) entry: &'static mechanism::Mechanism,
+    /// As it travels.
+    pub(crate) wire: message::Mechanism,
+    /// Where an IV of the HSM's goes.
+    pub(crate) iv_place: Option<IvPlace>,
+    /// CK_AES_CTR_PARAMS.ulCounterBits, else 0.
+    pub(crate) counter_bits: u32,
+}
+
+/// Reads a mechanism. `cloudhsm` says that a zeroed GCM IV asks for one of the HSM's.
+///
+/// # Errors
+/// CKR_MECHANISM_INVALID where the library doesn't know it, CKR_MECHANISM_PARAM_INVALID.
+pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
+    let kind = wide(given.kind());
+    let entry = mechanism::find(kind).ok_or(Ckr(CKR_MECHANISM_INVALID))?;
+    let mut iv_place = None;
+    let mut counter_bits = 0;
+    let parameter = match entry.operation {
+        Kind::RsaPss => Some(Parameter::Pss(pss(given, entry.hash)?)),
+        Kind::RsaOaep => Some(Parameter::Oaep(oaep(given)?)),
+        Kind::AesCbc | Kind::AesCbcPad => Some(Parameter::Iv(iv(given, BLOCK)?)),
+        Kind::AesCtr => {
+            let ctr = given.ctr()?;
+            counter_bits = u32::try_from(ctr.ulCounterBits)
+                .ok()
+                .filter(|bits| (1..=128).contains(bits))
+                .ok_or(Ckr(CKR_MECHANISM_PARAM_INVALID))?;
+            Some(Parameter::Iv(ctr.cb.to_vec()))
+        }
+        Kind::AesGcm | Kind::AesGcmWithIv => {
+            let gcm = given.gcm()?;
+            let iv = bounded(gcm.iv.at_most(IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?);
+            let made_by_hsm = cloudhsm && iv.iter().all(|&byte| byte == 0);
+            if made_by_hsm {
+                iv_place = gcm.iv_place;
+            }
+            if entry.operation == Kind::AesGcmWithIv && !iv.iter().all(|&byte| byte == 0) {
+                return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+            }
+            Some(Parameter::Gcm(GcmParameter {
+                iv,
+                aad: bounded(gcm.aad.at_most(DATA_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?),
+                tag_bits: tag_bits(gcm.tag_bits)?,
+            }))
+        }
+        Kind::AesKeyWrap | Kind::AesKeyWrapPad | Kind::AesKeyWrapPkcs5 => {
+            let iv = given.parameter().at_most(BLOCK, CKR_MECHANISM_PARAM_INVALID)?;
+            (!iv.is_empty()).then(|| Parameter::Iv(iv.to_vec()))
+        }
+        _ => {
+            if given.parameter().len() != 0 {
+                return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+            }
+            None
+        }
+    };
+    Ok(Parsed { entry, wire: message::Mechanism { kind, parameter }, iv_place, counter_bits })
+}
+
+fn bounded(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
+}
+
+fn iv(given: &Mechanism<'_>, bytes: usize) -> Result<Vec<u8>> {
+    let parameter = given.parameter();
+    if parameter.len() != bytes {
+        return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+    }
+    Ok(parameter.bytes().to_vec())
+}
+
+/// Tags are whole bytes, at most a block.
+fn tag_bits(bits: CK_ULONG) -> Result<u32> {
+    u32::try_from(bits)
+        .ok()
+        .filter(|bits| bits.is_multiple_of(8) && (8..=128).contains(bits))
+        .ok_or(Ckr(CKR_MECHANISM_PARAM_INVALID))
+}
+
+/// CK_RSA_PKCS_PSS_PARAMS; its hash must be the mechanism's, where that has one.
+fn pss(given: &Mechanism<'_>, hash: Option<Hash>) -> Result<PssParameter> {
+    let raw = given.pss()?;
+    let given_hash = wide(raw.hashAlg);
+    let known = Hash::from_mechanism(given_hash).ok_or(Ckr(CKR_MECHANISM_PARAM_INVALID))?;
+    if hash.is_some_and(|hash| hash != known) {
+        return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+    }
+    Ok(PssParameter { hash: given_hash, mgf: wide(raw.mgf), salt_length: wide(raw.sLen) })
+}
+
+fn oaep(given: &Mechanism<'_>) -> Result<OaepParameter> {
+    let raw = given.oaep()?;
+    Ok(OaepParameter {
+        hash: wide(raw.hash),
+        mgf: wide(raw.mgf),
+        label: raw.label.at_most(LABEL_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::mechanism::tests::mechanism;
+
+    fn read(raw: &CK_MECHANISM, cloudhsm: bool) -> Result<Parsed> {
+        // SAFETY: a live mechanism whose pointers are live.
+        let given = unsafe { Mechanism::required(raw) }?;
+        parse(&given, cloudhsm)
+    }
+
+    fn code(result: Result<Parsed>) -> Option<CK_RV> {
+        result.err().map(|Ckr(code)| code)
+    }
+
+    #[test]
+    fn an_unknown_mechanism_is_invalid() {
+        let raw = mechanism(CKM_MD2, &mut 0u8);
+        assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_INVALID));
+    }
+
+    #[test]
+    fn a_mechanism_without_parameter_takes_none() {
+        let raw = mechanism(CKM_SHA256_RSA_PKCS, &mut 0u8);
+        assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_PARAM_INVALID));
+    }
+
+    #[test]
+    fn a_cbc_iv_is_one_block() {
+        let raw = mechanism(CKM_AES_CBC_PAD, &mut [1u8; 16]);
+        let parsed = read(&raw, false).unwrap();
+        assert_eq!(parsed.wire.parameter, Some(Parameter::Iv(vec![1; 16])));
+        let raw = mechanism(CKM_AES_CBC_PAD, &mut [1u8; 15]);
+        assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_PARAM_INVALID));
+    }
+
+    #[test]
+    fn the_hash_of_pss_is_the_mechanisms() {
+        let mut params =
+            CK_RSA_PKCS_PSS_PARAMS { hashAlg: CKM_SHA256, mgf: CKG_MGF1_SHA256, sLen: 32 };
+        assert!(read(&mechanism(CKM_SHA256_RSA_PKCS_PSS, &mut params), false).is_ok());
+        assert!(read(&mechanism(CKM_RSA_PKCS_PSS, &mut params), false).is_ok());
+        let other = read(&mechanism(CKM_SHA384_RSA_PKCS_PSS, &mut params), false);
+        assert_eq!(code(other), Some(CKR_MECHANISM_PARAM_INVALID));
+    }
+
+    #[test]
+    fn only_a_zeroed_iv_of_a_cloudhsm_program_waits_for_the_hsms() {
+        for (first, cloudhsm, waits) in [(0, true, true), (0, false, false), (1, true, false)] {
+            let mut iv = [0u8; 12];
+            iv[0] = first;
+            let mut params = CK_GCM_PARAMS {
+                pIv: iv.as_mut_ptr(),
+                ulIvLen: 12,
+                ulIvBits: 0,
+                pAAD: std::ptr::null_mut(),
+                ulAADLen: 0,
+                ulTagBits: 128,
+            };
+            let parsed = read(&mechanism(CKM_AES_GCM, &mut params), cloudhsm).unwrap();
+            assert_eq!(parsed.iv_place.is_some(), waits);
+        }
+    }
+
+    #[test]
+    fn a_tag_is_whole_bytes() {
+        for bits in [0, 7, 129, 1024, CK_ULONG::MAX] {
+            assert_eq!(tag_bits(bits), Err(Ckr(CKR_MECHANISM_PARAM_INVALID)));
+        }
+        assert_eq!(tag_bits(96), Ok(96));
+    }
+}

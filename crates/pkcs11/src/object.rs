@@ -1,0 +1,200 @@
+//! Objects (PKCS#11 2.40, section 5.7).
+
+use cryptoki_sys::*;
+use strongroom_wire::limits::FIND_HANDLES_MAX;
+use strongroom_wire::message::{
+    self, CreateObject, DestroyObject, FindObjects, Operation, SetAttributes,
+};
+
+use crate::abi::raw::Array;
+use crate::abi::template::{Template, Wanted};
+use crate::error::{Ckr, Result};
+use crate::module::{Module, narrow, wide};
+use crate::operation::{self, Progress};
+use crate::session::Session;
+use crate::template::makes_token_object;
+
+/// Refuses a template that makes a token object in a read-only session; remembers that the session
+/// will have an object of its own otherwise.
+pub(crate) fn admit(session: &Session, template: &message::Template) -> Result<()> {
+    if makes_token_object(template) {
+        session.must_write()
+    } else {
+        session.made_object();
+        Ok(())
+    }
+}
+
+/// C_CreateObject.
+pub(crate) fn create(
+    module: &Module,
+    session: &Session,
+    template: Template<'_>,
+) -> Result<CK_OBJECT_HANDLE> {
+    let template = template.to_wire()?;
+    admit(session, &template)?;
+    let request = Operation::CreateObject(CreateObject { template: Some(template) });
+    module.hsm.object(session.handle, request).map(narrow)
+}
+
+/// C_DestroyObject.
+pub(crate) fn destroy(module: &Module, session: &Session, object: CK_OBJECT_HANDLE) -> Result<()> {
+    let handle = wide(object);
+    may_change(module, session, handle)?;
+    module.keys.remove(handle);
+    let answer =
+        module.hsm.tell(session.handle, Operation::DestroyObject(DestroyObject { handle }));
+    module.keys.remove(handle);
+    answer
+}
+
+/// C_SetAttributeValue.
+pub(crate) fn set_attributes(
+    module: &Module,
+    session: &Session,
+    object: CK_OBJECT_HANDLE,
+    template: Template<'_>,
+) -> Result<()> {
+    let handle = wide(object);
+    let template = template.to_wire()?;
+    if makes_token_object(&template) {
+        session.must_write()?;
+    }
+    may_change(module, session, handle)?;
+    let request = SetAttributes { handle, template: Some(template) };
+    let answer = module.hsm.tell(session.handle, Operation::SetAttributes(request));
+    module.keys.remove(handle);
+    answer
+}
+
+/// A read-only session changes session objects only. The HSM doesn't know of read-only sessions,
+/// so it is asked what the object is.
+fn may_change(module: &Module, session: &Session, handle: u64) -> Result<()> {
+    if session.read_write {
+        return Ok(());
+    }
+    let answer = module.hsm.attributes(session.handle, handle, vec![wide(CKA_TOKEN)])?;
+    let token = answer.iter().any(|reply| reply.value.first().is_some_and(|&on| on != 0));
+    if token { session.must_write() } else { Ok(()) }
+}
+
+/// C_GetAttributeValue: one request, whatever the template's size.
+pub(crate) fn get_attributes(
+    module: &Module,
+    session: &Session,
+    object: CK_OBJECT_HANDLE,
+    wanted: &mut Wanted<'_>,
+) -> Result<()> {
+    let kinds = wanted.kinds();
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let answers = module.hsm.attributes(session.handle, wide(object), kinds)?;
+    let mut failures = Failures::default();
+    for (index, answer) in answers.iter().enumerate() {
+        match CK_RV::try_from(answer.status) {
+            Ok(CKR_OK) => failures.note(wanted.give(index, &answer.value)),
+            status => {
+                wanted.withhold(index);
+                failures.note(Err(Ckr(status.unwrap_or(CKR_DEVICE_ERROR))));
+            }
+        }
+    }
+    failures.result()
+}
+
+/// Which entries failed, and what the call returns for that: "If more than one case applies to the
+/// call … then the call may return any of the error codes" (section 5.7). What can't be helped
+/// goes before what a larger buffer helps.
+#[derive(Default)]
+struct Failures {
+    sensitive: bool,
+    other: Option<Ckr>,
+    too_small: bool,
+}
+
+impl Failures {
+    fn note(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => {}
+            Err(Ckr(CKR_ATTRIBUTE_SENSITIVE)) => self.sensitive = true,
+            Err(Ckr(CKR_BUFFER_TOO_SMALL)) => self.too_small = true,
+            Err(other) => self.other = Some(other),
+        }
+    }
+
+    fn result(self) -> Result<()> {
+        match self {
+            Self { sensitive: true, .. } => Err(Ckr(CKR_ATTRIBUTE_SENSITIVE)),
+            Self { other: Some(other), .. } => Err(other),
+            Self { too_small: true, .. } => Err(Ckr(CKR_BUFFER_TOO_SMALL)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A search under way.
+pub(crate) struct Search {
+    template: message::Template,
+    /// Found and not yet given, the next one last.
+    found: Vec<CK_OBJECT_HANDLE>,
+    after: u64,
+    more: bool,
+}
+
+impl Search {
+    fn page(&mut self, module: &Module, session: u64) -> Result<()> {
+        let request = FindObjects {
+            template: Some(self.template.clone()),
+            after: self.after,
+            max: FIND_HANDLES_MAX as u32,
+        };
+        let page = module.hsm.find(session, request)?;
+        // A page that brings nothing can't be followed by another.
+        self.more = page.more && page.handles.last().is_some_and(|&last| last > self.after);
+        self.after = page.handles.last().copied().unwrap_or(self.after);
+        self.found = page.handles.into_iter().rev().map(narrow).collect();
+        Ok(())
+    }
+}
+
+/// C_FindObjectsInit: the first page is fetched at once, so that errors come here.
+pub(crate) fn find_init(module: &Module, session: &Session, template: Template<'_>) -> Result<()> {
+    operation::begin(&mut session.operations().search, || {
+        let template = template.to_wire()?;
+        let mut search = Search { template, found: Vec::new(), after: 0, more: false };
+        search.page(module, session.handle)?;
+        Ok(search)
+    })
+}
+
+/// C_FindObjects.
+pub(crate) fn find(
+    module: &Module,
+    session: &Session,
+    out: &mut Array<'_, CK_OBJECT_HANDLE>,
+) -> Result<CK_ULONG> {
+    let mut given = 0;
+    operation::step(&mut session.operations().search, |search| {
+        while out.left() > 0 {
+            if search.found.is_empty() {
+                if !search.more {
+                    break;
+                }
+                search.page(module, session.handle)?;
+                continue;
+            }
+            let count = out.left().min(search.found.len());
+            let mut batch = search.found.split_off(search.found.len() - count);
+            batch.reverse();
+            given += out.push(&batch);
+        }
+        Ok(Progress::GoesOn)
+    })?;
+    Ok(narrow(given as u64))
+}
+
+/// C_FindObjectsFinal.
+pub(crate) fn find_final(session: &Session) -> Result<()> {
+    operation::step(&mut session.operations().search, |_| Ok(Progress::Done))
+}

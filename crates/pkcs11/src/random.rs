@@ -1,0 +1,25 @@
+//! Random numbers (PKCS#11 2.40, section 5.14): the HSM's.
+
+use strongroom_wire::limits::RANDOM_BYTES_MAX;
+use strongroom_wire::message::{Operation, Random};
+use zeroize::Zeroizing;
+
+use crate::abi::raw::Array;
+use crate::error::{Result, unexpected_reply};
+use crate::module::Module;
+use crate::session::Session;
+
+/// C_GenerateRandom.
+pub(crate) fn generate(module: &Module, session: &Session, out: &mut Array<'_, u8>) -> Result<()> {
+    while out.left() > 0 {
+        let length = out.left().min(RANDOM_BYTES_MAX);
+        let bytes = u32::try_from(length).map_err(|_| unexpected_reply())?;
+        let request = Operation::Random(Random { bytes });
+        let random = Zeroizing::new(module.hsm.data(session.handle, request)?);
+        if random.len() != length {
+            return Err(unexpected_reply());
+        }
+        out.push(&random);
+    }
+    Ok(())
+}

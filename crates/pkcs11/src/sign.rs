@@ -1,0 +1,231 @@
+//! Signing and MACing (PKCS#11 2.40, section 5.11), and the state that verifying shares.
+//!
+//! Where a mechanism hashes, RSA and ECDSA, the hash is computed here and only it travels: data of
+//! any size, one small request. HMAC goes to the HSM, whose key it needs; so does data that is
+//! signed as it is.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use strongroom_crypto::mechanism::Kind;
+use strongroom_crypto::{Hash, Hasher};
+use strongroom_wire::limits::DATA_BYTES_MAX;
+use strongroom_wire::message::{self, Operation, Sign};
+use zeroize::Zeroizing;
+
+use crate::abi::mechanism::Mechanism;
+use crate::abi::raw::{Input, Output};
+use crate::error::{Ckr, Result};
+use crate::key_info::{self, KeyInfo};
+use crate::mechanism;
+use crate::module::{Module, wide};
+use crate::operation::{self, Progress};
+use crate::session::Session;
+
+/// A signature being made or checked.
+pub(crate) struct Signing {
+    /// The key's handle.
+    pub(crate) key: u64,
+    mechanism: message::Mechanism,
+    kind: Kind,
+    info: Arc<KeyInfo>,
+    hash: Option<Hash>,
+    /// What Update calls gave; `None` before the first.
+    gathered: Option<Gathered>,
+    waits_for_pin: bool,
+}
+
+/// Data that came in pieces.
+enum Gathered {
+    /// Hashed here.
+    Hash(Hasher),
+    /// Kept for the HSM.
+    Data(Zeroizing<Vec<u8>>),
+}
+
+/// What is sent to the HSM.
+pub(crate) struct Payload {
+    /// The data or its hash.
+    pub(crate) data: Vec<u8>,
+    /// Whether it is the hash.
+    pub(crate) prehashed: bool,
+}
+
+impl Signing {
+    /// Begins, for `usage` CKF_SIGN or CKF_VERIFY.
+    pub(crate) fn begin(
+        module: &Module,
+        session: u64,
+        given: &Mechanism<'_>,
+        key: CK_OBJECT_HANDLE,
+        usage: CK_FLAGS,
+    ) -> Result<Self> {
+        let parsed = mechanism::parse(given, module.is_cloudhsm())?;
+        let key = wide(key);
+        let info = key_info::usable(module, session, key, parsed.entry, usage)?;
+        let kind = parsed.entry.operation;
+        Ok(Self {
+            key,
+            mechanism: parsed.wire,
+            kind,
+            waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
+            info,
+            hash: parsed.entry.hash,
+            gathered: None,
+        })
+    }
+
+    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come first.
+    pub(crate) fn waits_for_pin(&self) -> bool {
+        self.waits_for_pin
+    }
+
+    /// The PIN was given.
+    pub(crate) fn pin_given(&mut self) {
+        self.waits_for_pin = false;
+    }
+
+    /// The mechanism as it travels.
+    pub(crate) fn mechanism(&self) -> message::Mechanism {
+        self.mechanism.clone()
+    }
+
+    /// The length of a signature in bytes.
+    pub(crate) fn signature_length(&self) -> usize {
+        match (self.kind, self.hash) {
+            (Kind::Hmac, Some(hash)) => hash.len(),
+            // PKCS#11 2.40 mechanisms, section 2.3.1: r and s, each as long as the order of the
+            // base point, which has the field's length for the curves offered.
+            (Kind::Ecdsa, _) => 2 * self.info.bytes,
+            _ => self.info.bytes,
+        }
+    }
+
+    /// The hash that is computed here, where one is.
+    fn local_hash(&self) -> Option<Hash> {
+        self.hash.filter(|_| self.kind != Kind::Hmac)
+    }
+
+    /// Takes a piece of the data.
+    pub(crate) fn update(&mut self, data: Input<'_>) -> Result<()> {
+        let hash = self.local_hash();
+        let gathered = self.gathered.get_or_insert_with(|| match hash {
+            Some(hash) => Gathered::Hash(Hasher::new(hash)),
+            None => Gathered::Data(Zeroizing::default()),
+        });
+        match gathered {
+            Gathered::Hash(hasher) => hasher.update(data.bytes()),
+            Gathered::Data(all) => {
+                let room = DATA_BYTES_MAX - all.len();
+                all.extend_from_slice(data.at_most(room, CKR_DATA_LEN_RANGE)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// All the data in one piece, for the HSM.
+    pub(crate) fn whole(&self, data: Input<'_>) -> Result<Payload> {
+        // PKCS#11 2.40, section 5.11, C_Sign: "cannot be used to terminate a multi-part operation".
+        if self.gathered.is_some() {
+            return Err(Ckr(CKR_OPERATION_ACTIVE));
+        }
+        Ok(match self.local_hash() {
+            Some(hash) => Payload { data: hash.digest(data.bytes()), prehashed: true },
+            None => Payload {
+                data: data.at_most(DATA_BYTES_MAX, CKR_DATA_LEN_RANGE)?.to_vec(),
+                prehashed: false,
+            },
+        })
+    }
+
+    /// The data that came in pieces, for the HSM.
+    pub(crate) fn pieces(&mut self) -> Payload {
+        match (self.gathered.take(), self.local_hash()) {
+            (Some(Gathered::Hash(hasher)), _) => Payload { data: hasher.finish(), prehashed: true },
+            (Some(Gathered::Data(mut all)), _) => {
+                Payload { data: std::mem::take(&mut *all), prehashed: false }
+            }
+            (None, Some(hash)) => Payload { data: hash.digest(&[]), prehashed: true },
+            (None, None) => Payload { data: Vec::new(), prehashed: false },
+        }
+    }
+}
+
+/// C_SignInit.
+pub(crate) fn init(
+    module: &Module,
+    session: &Session,
+    given: Option<Mechanism<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<()> {
+    let place = &mut session.operations().sign;
+    let Some(given) = given else {
+        return operation::cancel(place);
+    };
+    operation::begin(place, || Signing::begin(module, session.handle, &given, key, CKF_SIGN))
+}
+
+/// C_Sign.
+pub(crate) fn sign(
+    module: &Module,
+    session: &Session,
+    data: Input<'_>,
+    output: &mut Output<'_>,
+) -> Result<()> {
+    operation::step(&mut session.operations().sign, |sign| {
+        if !ready(sign, output)? {
+            return Ok(Progress::GoesOn);
+        }
+        let payload = sign.whole(data)?;
+        complete(module, session, sign, payload, output)
+    })
+}
+
+/// C_SignUpdate.
+pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
+    operation::step(&mut session.operations().sign, |sign| {
+        if sign.waits_for_pin {
+            return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
+        }
+        sign.update(data)?;
+        Ok(Progress::GoesOn)
+    })
+}
+
+/// C_SignFinal.
+pub(crate) fn finish(module: &Module, session: &Session, output: &mut Output<'_>) -> Result<()> {
+    operation::step(&mut session.operations().sign, |sign| {
+        if !ready(sign, output)? {
+            return Ok(Progress::GoesOn);
+        }
+        let payload = sign.pieces();
+        complete(module, session, sign, payload, output)
+    })
+}
+
+/// Whether the signature can be made now: false where the caller only asks for its length.
+fn ready(sign: &Signing, output: &mut Output<'_>) -> Result<bool> {
+    if sign.waits_for_pin {
+        return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
+    }
+    output.announce(sign.signature_length())
+}
+
+fn complete(
+    module: &Module,
+    session: &Session,
+    sign: &Signing,
+    payload: Payload,
+    output: &mut Output<'_>,
+) -> Result<Progress> {
+    let request = Operation::Sign(Sign {
+        handle: sign.key,
+        mechanism: Some(sign.mechanism()),
+        data: payload.data,
+        prehashed: payload.prehashed,
+    });
+    let answer = module.hsm.data(session.handle, request);
+    let signature = key_info::used(module, sign.key, answer)?;
+    output.write(&signature)?;
+    Ok(Progress::Done)
+}
