@@ -32,7 +32,7 @@ use strongroom_wire::{
 use crate::{
     Error,
     buffer::{self, Incoming},
-    config::{Cluster, Server},
+    config::Server,
     login::Generation,
     socket::Socket,
     trust::{self, Anchor, Distrust, Identity, Verifier},
@@ -126,20 +126,6 @@ impl Tls {
     }
 }
 
-/// Who answers at an address, as its certificate says after all checks: a TLS handshake and no more.
-/// `configure-…` tools record [`Identity::cluster_key`] as the pin.
-///
-/// # Errors
-/// [`Error::Config`], [`Error::Trust`], or [`Error::Connection`] after one attempt.
-pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
-    let tls = Tls::new(Arc::new(Anchor::open(cluster)?))?;
-    match handshake(server, &tls) {
-        Ok((_, identity)) => Ok(identity),
-        Err(Failure::Final(error)) => Err(error),
-        Err(Failure::Lost { reason, .. }) => Err(Error::Connection(reason)),
-    }
-}
-
 /// Connects and checks who is there; what goes wrong names the address.
 fn handshake(server: &Server, tls: &Tls) -> Result<(TlsStream, Identity), Failure> {
     let at = |what: String| format!("{server}: {what}");
@@ -175,12 +161,6 @@ impl Connection {
             ))));
         }
         Ok((connection, hello))
-    }
-
-    /// Connects to an HSM of a cluster, checks who it is, and hangs up.
-    pub(crate) fn identify(server: &Server, tls: &Tls) -> Result<Identity, Failure> {
-        let socket = Socket::tcp(server).map_err(unsent)?;
-        TlsStream::handshake(socket, tls).map(|(_, identity)| identity)
     }
 
     /// Connects to the local HSM.

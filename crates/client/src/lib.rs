@@ -18,7 +18,6 @@
 //! - `login`: the ticket and the key that proves it.
 //! - `retry`: how long to go on after a failure.
 //! - `local`: the HSM that is started on demand.
-//! - [`identify`]: who answers at an address, for the configure tools.
 //! - [`client`]: [`Client`], which ties these together.
 
 #![forbid(unsafe_code)]
@@ -29,7 +28,6 @@ pub mod config;
 mod connection;
 mod endpoint;
 mod errors;
-mod identify;
 mod local;
 mod login;
 mod numbers;
@@ -40,6 +38,4 @@ pub mod trust;
 
 pub use client::{Client, Info, Options};
 pub use config::Config;
-pub use connection::identify;
 pub use errors::Error;
-pub use identify::identify;
