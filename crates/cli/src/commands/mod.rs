@@ -1,0 +1,174 @@
+//! What the commands do: each asks the HSM through a [`Backend`] and answers with the `data` of the
+//! output. Passwords come from a [`Prompt`].
+
+mod crypto;
+mod generate;
+mod keys;
+mod users;
+
+use serde_json::{Value, json};
+use strongroom_wire::message::{ActivateCluster, HsmInfo, Operation, Outcome};
+
+use crate::backend::Backend;
+use crate::error::Error;
+use crate::grammar::{ClusterCommand, Command, Credentials, KeyCommand, Password, UserCommand};
+
+/// Where passwords come from.
+pub(crate) trait Prompt {
+    /// Asks for one line, which is not shown.
+    fn password(&mut self, prompt: &str) -> Result<Password, Error>;
+}
+
+/// A cluster and who is logged in to it.
+pub(crate) struct Session {
+    backend: Box<dyn Backend>,
+    user: Option<String>,
+}
+
+impl Session {
+    /// Nobody is logged in yet.
+    pub(crate) fn new(backend: Box<dyn Backend>) -> Self {
+        Self { backend, user: None }
+    }
+
+    /// An error where `wanted` is another cluster than this one.
+    pub(crate) fn check_cluster(&self, wanted: Option<&str>) -> Result<(), Error> {
+        let here = self.backend.cluster_id();
+        match wanted {
+            Some(id) if id != here => Err(Error::usage(format!(
+                "Cluster {id} is not configured; the configured one is {here}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Logs in; a login before it ends.
+    pub(crate) fn login(
+        &mut self,
+        user: &str,
+        role: crate::grammar::Role,
+        password: &Password,
+    ) -> Result<(), Error> {
+        self.close();
+        self.backend.login(user, role.wire(), password.as_bytes())?;
+        self.user = Some(user.to_owned());
+        Ok(())
+    }
+
+    /// Runs one command.
+    pub(crate) fn run(
+        &mut self,
+        command: &Command,
+        prompt: &mut dyn Prompt,
+    ) -> Result<Value, Error> {
+        if command.needs_login() && self.user.is_none() {
+            return Err(Error::usage(
+                "Not logged in. Use login in an interactive session, or set CLOUDHSM_ROLE and \
+                 CLOUDHSM_PIN=user:password",
+            ));
+        }
+        match command {
+            Command::Login(credentials) => {
+                let password = asked(credentials, prompt, false)?;
+                self.login(&credentials.user.username, credentials.user.role, &password)?;
+                Ok(users::shown(&credentials.user))
+            }
+            Command::Logout => {
+                self.backend.logout()?;
+                self.user = None;
+                Ok(json!("Logout successful"))
+            }
+            Command::Cluster(command) => self.cluster(command, prompt),
+            Command::User(UserCommand::List) => users::list(self),
+            Command::User(UserCommand::Create(credentials)) => {
+                users::create(self, credentials, &asked(credentials, prompt, true)?)
+            }
+            Command::User(UserCommand::ChangePassword(credentials)) => {
+                users::change_password(self, credentials, &asked(credentials, prompt, true)?)
+            }
+            Command::User(UserCommand::Delete(user)) => users::delete(self, user),
+            Command::Key(KeyCommand::GenerateSymmetric(command)) => {
+                generate::symmetric(self, command)
+            }
+            Command::Key(KeyCommand::GenerateAsymmetricPair(command)) => {
+                generate::pair(self, command)
+            }
+            Command::Key(command) => keys::run(self, command),
+            Command::Crypto(command) => crypto::run(self, command),
+        }
+    }
+
+    /// Ends the login, if there is one. The HSM's objection is not the caller's trouble.
+    pub(crate) fn close(&mut self) {
+        if self.user.take().is_some() {
+            let _ = self.backend.logout();
+        }
+    }
+
+    fn cluster(
+        &mut self,
+        command: &ClusterCommand,
+        prompt: &mut dyn Prompt,
+    ) -> Result<Value, Error> {
+        match command {
+            ClusterCommand::Activate { password } => {
+                let password = match &password.password {
+                    Some(given) => given.clone(),
+                    None => confirmed(prompt)?,
+                };
+                self.backend.call(Operation::ActivateCluster(ActivateCluster {
+                    password: password.as_bytes().to_vec(),
+                }))?;
+                Ok(json!("Cluster activation successful"))
+            }
+            ClusterCommand::HsmInfo => self.hsm_info(),
+        }
+    }
+
+    fn hsm_info(&mut self) -> Result<Value, Error> {
+        let Some(Outcome::HsmInfo(hsm)) = self.backend.call(Operation::HsmInfo(HsmInfo {}))? else {
+            return Err(Error::Answer("HsmInfo"));
+        };
+        let (major, minor, build) = (hsm.version_major, hsm.version_minor, hsm.version_build);
+        Ok(json!({
+            "hsms": [{
+                "vendor": hsm.vendor,
+                "model": hsm.model,
+                "serial-number": hsm.serial_number,
+                // There is no hardware whose version could be told.
+                "hardware-version-major": "0",
+                "hardware-version-minor": "0",
+                "firmware-version-major": major.to_string(),
+                "firmware-version-minor": minor.to_string(),
+                "firmware-build-number": build.to_string(),
+                "firmware-id": format!("STRONGROOM-{major}.{minor:02}-{build:02}"),
+                "fips-state": if hsm.fips_mode {
+                    "2 [FIPS mode with single factor authentication]"
+                } else {
+                    "0 [non-FIPS mode with single factor authentication]"
+                }
+            }]
+        }))
+    }
+}
+
+/// The password given on the command line, or asked for.
+fn asked(credentials: &Credentials, prompt: &mut dyn Prompt, new: bool) -> Result<Password, Error> {
+    match &credentials.password.password {
+        Some(given) => Ok(given.clone()),
+        None if new => confirmed(prompt),
+        None => prompt.password("Enter password: "),
+    }
+}
+
+/// A new password, asked for twice.
+fn confirmed(prompt: &mut dyn Prompt) -> Result<Password, Error> {
+    let first = prompt.password("Enter password: ")?;
+    let again = prompt.password("Confirm password: ")?;
+    // Both come from the same person: nothing can be learnt from how long this takes.
+    if first.as_bytes() == again.as_bytes() {
+        Ok(first)
+    } else {
+        Err(Error::usage("The passwords differ"))
+    }
+}
