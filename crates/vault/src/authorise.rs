@@ -137,7 +137,8 @@ impl State {
                 Some(object.owner) == who.user() || object.meta.class == CKO_PUBLIC_KEY
             }
             (Personality::Token, Some(Role::CryptoUser)) => true,
-            // PKCS#11 v3.1, section 5.6: the SO "cannot access private objects".
+            // PKCS#11, R/W SO Functions: "The application has read/write access only to public
+            // objects on the token, not to private objects."
             _ => false,
         }
     }
@@ -176,8 +177,9 @@ impl State {
             }
             Action::InitPin => {
                 self.in_personality(Personality::Token)?;
-                // PKCS#11 v3.1, section 5.6.6: C_InitPIN "can only be called in the 'R/W SO
-                // Functions' state", else CKR_USER_NOT_LOGGED_IN.
+                // PKCS#11, C_InitPIN: "can only be called in the 'R/W SO Functions' state. An
+                // attempt to call C_InitPIN from a session in any other state fails with error
+                // CKR_USER_NOT_LOGGED_IN."
                 if who.role() == Some(Role::Admin) {
                     Ok(())
                 } else {
@@ -280,9 +282,9 @@ impl State {
         let Reading::Value(template) = attributes::read(&wrapping.meta, CKA_WRAP_TEMPLATE) else {
             return Ok(());
         };
-        // PKCS#11 v3.1, section 4.8: "If any attribute is specified in the template and does not
-        // match … the key SHALL NOT be wrapped", CKR_KEY_HANDLE_INVALID. What only the sealed body
-        // could tell does not match either.
+        // PKCS#11 v3.1, section 4.8: keys that do not match CKA_WRAP_TEMPLATE cannot be wrapped;
+        // C_WrapKey then fails with CKR_KEY_HANDLE_INVALID. What only the sealed body could tell
+        // does not match either.
         let template = attributes::decode_template(&template)?;
         let matches = |attribute| attributes::matches(&target.meta, attribute) == Some(true);
         if template.iter().all(matches) {
@@ -307,8 +309,8 @@ impl State {
     }
 
     /// Whether `who` may change and destroy an object: its owner; in personality `token` everybody
-    /// who sees it (PKCS#11 v3.1, section 5.6.1: read and write access to public objects without a
-    /// login, to all objects as the user).
+    /// who sees it (PKCS#11, R/W Public Session: "The application has read/write access to all
+    /// public objects"; R/W User Functions: "to all objects").
     fn owns(&self, who: &Principal, object: &Object) -> Result<(), Refusal> {
         if !self.sees(who, object) {
             return Err(Refusal::no_such_object());

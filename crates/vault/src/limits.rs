@@ -30,7 +30,7 @@ pub const LOGINS_MAX: usize = 65_536;
 /// Token objects of a cluster.
 pub const OBJECTS_MAX: usize = 1_000_000;
 /// Token objects made by one entry (a key pair is two).
-pub const OBJECTS_PER_ENTRY_MAX: usize = 16;
+pub const OBJECTS_PER_ENTRY_MAX: usize = 4;
 /// A sealed blob, in bytes: an operation's data (1 MiB) and what sealing adds.
 pub const BLOB_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
 /// Clients whose recent replies are remembered for retries.
@@ -49,6 +49,10 @@ pub const CLUSTER_ID_CHARS_MAX: usize = 64;
 /// A token's label (PKCS#11 v3.1, section 3.2, CK_TOKEN_INFO), in bytes, blank-padded.
 pub const TOKEN_LABEL_BYTES: usize = 32;
 /// An encoded entry of the log, in bytes.
-pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const ENTRY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// An encoded record of the state, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+// What `apply` accepts can be decoded: an agreed entry that can't would stop every HSM.
+const _: () =
+    assert!(OBJECTS_PER_ENTRY_MAX * (BLOB_BYTES_MAX + RECORD_BYTES_MAX) < ENTRY_BYTES_MAX);

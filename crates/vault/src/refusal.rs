@@ -17,7 +17,7 @@ impl Refusal {
     /// A refusal with PKCS#11's code and words for people.
     #[must_use]
     pub fn new(ckr: CK_RV, message: impl Into<String>) -> Self {
-        Self { ckr: ckr as u64, message: message.into() }
+        Self { ckr, message: message.into() }
     }
 
     /// No object of this handle that the caller may see.

@@ -93,8 +93,9 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// PKCS#11 v3.1, section 5.5.7: "When a token is initialized, all objects that can be destroyed
-    /// are destroyed … the SO PIN is set"; "normal user access is denied until C_InitPIN".
+    /// PKCS#11, C_InitToken: "When a token is initialized, all objects that can be destroyed are
+    /// destroyed … Also, access by the normal user is disabled until the SO sets the normal user's
+    /// PIN." CKA_DESTROYABLE speaks of C_DestroyObject only: no object outlives this.
     pub(super) fn init_token(
         &mut self,
         who: &Principal,
@@ -133,7 +134,7 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// PKCS#11 v3.1, section 5.6.6: the SO "initializes the normal user's PIN".
+    /// PKCS#11: C_InitPIN "initializes the normal user's PIN".
     pub(super) fn init_pin(
         &mut self,
         who: &Principal,

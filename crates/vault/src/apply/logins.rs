@@ -1,10 +1,14 @@
 //! Logins: charged before the password is checked, opened or given back after.
 
-use cryptoki_sys::{CKR_FUNCTION_FAILED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED};
+use cryptoki_sys::{
+    CKR_FUNCTION_FAILED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED,
+};
 
 use super::Changes;
 use crate::limits::{LOGIN_FAILURES_MAX, LOGINS_MAX};
-use crate::{Action, Login, LoginId, Outcome, Principal, Refusal, Role, State, User, UserId};
+use crate::{
+    Action, Login, LoginId, Outcome, Personality, Principal, Refusal, Role, State, User, UserId,
+};
 
 impl State {
     /// Counts a failure before the hash is computed, so that many guesses at once, or a crash
@@ -19,6 +23,13 @@ impl State {
         self.authorise(who, &Action::LogIn)?;
         let user = self.users.of_role(name, role).filter(|user| user.verifier.is_some());
         let Some(user) = user.cloned() else {
+            // Everybody sees in the token's flags whether the user's PIN is set.
+            if role == Role::CryptoUser && self.personality() == Personality::Token {
+                return Err(Refusal::new(
+                    CKR_USER_PIN_NOT_INITIALIZED,
+                    "the SO has not set the user's PIN: call C_InitPIN",
+                ));
+            }
             return Ok(Outcome::LoginCharged { user: None });
         };
         if user.failures >= LOGIN_FAILURES_MAX {

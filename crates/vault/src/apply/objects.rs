@@ -20,7 +20,7 @@ impl State {
         changes: &mut Changes,
     ) -> Result<Outcome, Refusal> {
         if objects.is_empty() || objects.len() > OBJECTS_PER_ENTRY_MAX {
-            return Err(bad("one change makes 1 to 16 objects"));
+            return Err(bad("one change makes 1 to 4 objects"));
         }
         let mut ids = BTreeSet::new();
         for object in &objects {
@@ -51,7 +51,7 @@ impl State {
 
     fn check_new_object(&self, who: &Principal, object: &NewObject) -> Result<(), Refusal> {
         self.authorise(who, &Action::Create { meta: &object.meta })?;
-        attributes::check_new(&object.meta)?;
+        attributes::check_new(&object.meta, self.personality())?;
         if !object.meta.flags.contains(Flags::TOKEN) {
             return Err(bad("a session object is no token object"));
         }

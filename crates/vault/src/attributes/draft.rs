@@ -117,10 +117,9 @@ pub fn draft(
         match row.uses(personality).rule(origin, sort) {
             Rule::Mandatory if absent => return Err(incomplete(row.name)),
             Rule::Optional(default) | Rule::Only(default) if absent => {
-                if let Place::Flag(flag) = row.place {
-                    draft.meta.flags.set(flag, default);
-                }
+                draft.set_flag(row, default);
             }
+            Rule::True => draft.set_flag(row, true),
             _ => {}
         }
     }
@@ -154,6 +153,12 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    fn set_flag(&mut self, row: &Row, on: bool) {
+        if let Place::Flag(flag) = row.place {
+            self.meta.flags.set(flag, on);
+        }
     }
 
     /// What the HSM itself knows, and what attributes must agree on with one another.
@@ -206,7 +211,7 @@ fn exists(origin: Origin, sort: Sort) -> bool {
 /// Whether the template may give this value.
 fn admit(row: &Row, rule: Rule, attribute: &Attribute) -> Result<(), Refusal> {
     match rule {
-        Rule::Mandatory | Rule::Optional(_) => Ok(()),
+        Rule::Mandatory | Rule::Optional(_) | Rule::True => Ok(()),
         Rule::Only(value) if attribute.as_boolean() == Some(value) => Ok(()),
         Rule::Only(value) => Err(inconsistent(&format!(
             "{} can only be {} for such a key",
@@ -280,7 +285,7 @@ fn inconsistent(what: &str) -> Refusal {
 }
 
 /// Checks metadata of a new object that comes with a command, whoever drafted it.
-pub(crate) fn check_new(meta: &Meta) -> Result<(), Refusal> {
+pub(crate) fn check_new(meta: &Meta, personality: Personality) -> Result<(), Refusal> {
     let sort = Sort::of(meta.class, meta.key_type)
         .ok_or_else(|| inconsistent("no object of this class and type can be kept here"))?;
     if let Some(what) = meta.over_limit() {
@@ -304,6 +309,9 @@ pub(crate) fn check_new(meta: &Meta) -> Result<(), Refusal> {
         row.form.check(&Attribute::new(kind, value.clone()), row.name)?;
     }
     let flags = meta.flags;
+    if personality == Personality::CloudHsm && sort.is_secret() && !flags.contains(Flags::PRIVATE) {
+        return Err(inconsistent("a private or secret key is private"));
+    }
     let contradicts = |always, now: bool| flags.contains(always) && !now;
     if contradicts(Flags::ALWAYS_SENSITIVE, flags.contains(Flags::SENSITIVE))
         || contradicts(Flags::NEVER_EXTRACTABLE, !flags.contains(Flags::EXTRACTABLE))

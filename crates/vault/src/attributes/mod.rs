@@ -8,16 +8,21 @@
 //! - [`draft`]: a template and an operation's defaults become the metadata of a new object.
 //! - [`read`], [`matches`]: what an object's attributes are, for those who may see it.
 //! - [`change`]: new metadata out of old, by the rules of one-way attributes.
+//! - [`copy`]: a copy's metadata, where CKA_TOKEN and CKA_PRIVATE may differ.
 
 mod change;
+mod copy;
 mod draft;
 mod read;
+mod sort;
 pub mod table;
 mod template;
+mod uses;
 mod value;
 
 pub use change::change;
 pub(crate) use change::check_change;
+pub use copy::copy;
 pub use draft::{Draft, Origin, draft};
 pub use read::{Reading, allows_mechanism, matches, read};
 pub use template::{decode_template, encode_template, merge};

@@ -82,9 +82,7 @@ fn view(meta: &Meta, kind: u64) -> View<'_> {
         Place::CheckValue => {
             meta.check_value.as_ref().map_or(View::Invalid, |value| View::Bytes(value))
         }
-        Place::GeneratedBy => {
-            View::Number(meta.generated_by.unwrap_or(CK_UNAVAILABLE_INFORMATION as u64))
-        }
+        Place::GeneratedBy => View::Number(meta.generated_by.unwrap_or(CK_UNAVAILABLE_INFORMATION)),
         Place::More => more(meta, row),
         Place::Public => View::Body,
         Place::Secret if is_secret(meta, sort) => View::Sensitive,

@@ -13,169 +13,15 @@
 //! | `Y` | may give it; without: true |
 //! | `t` | may only say true, which it is anyway |
 //! | `f` | may only say false, which it is anyway |
+//! | `T` | may give any value; it is true all the same |
 //! | `R` | must not give it: the HSM does |
 
 use cryptoki_sys::*;
 
+pub use super::sort::Sort;
+pub use super::uses::{Rule, Uses};
 pub use super::value::Form;
 use crate::{Flags, Personality};
-
-use super::draft::Origin;
-
-/// A sort of object, as far as attributes differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
-    /// CKO_PRIVATE_KEY, CKK_EC.
-    EcPrivate,
-    /// CKO_PUBLIC_KEY, CKK_EC.
-    EcPublic,
-    /// CKO_PRIVATE_KEY, CKK_RSA.
-    RsaPrivate,
-    /// CKO_PUBLIC_KEY, CKK_RSA.
-    RsaPublic,
-    /// CKO_SECRET_KEY, CKK_AES.
-    Aes,
-    /// CKO_SECRET_KEY, CKK_GENERIC_SECRET or a CKK_…_HMAC.
-    Generic,
-    /// CKO_CERTIFICATE, CKC_X_509.
-    Certificate,
-    /// CKO_DATA.
-    Data,
-}
-
-impl Sort {
-    /// Of a class and a key or certificate type; `None` where no object can be of both.
-    #[must_use]
-    pub fn of(class: u64, key_type: Option<u64>) -> Option<Self> {
-        Some(match (class, key_type) {
-            (CKO_PRIVATE_KEY, Some(CKK_EC)) => Self::EcPrivate,
-            (CKO_PUBLIC_KEY, Some(CKK_EC)) => Self::EcPublic,
-            (CKO_PRIVATE_KEY, Some(CKK_RSA)) => Self::RsaPrivate,
-            (CKO_PUBLIC_KEY, Some(CKK_RSA)) => Self::RsaPublic,
-            (CKO_SECRET_KEY, Some(CKK_AES)) => Self::Aes,
-            (
-                CKO_SECRET_KEY,
-                Some(
-                    CKK_GENERIC_SECRET | CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC
-                    | CKK_SHA384_HMAC | CKK_SHA512_HMAC,
-                ),
-            ) => Self::Generic,
-            (CKO_CERTIFICATE, Some(CKC_X_509)) => Self::Certificate,
-            (CKO_DATA, None) => Self::Data,
-            _ => return None,
-        })
-    }
-
-    /// Whether objects of this sort are keys.
-    #[must_use]
-    pub fn is_key(self) -> bool {
-        !matches!(self, Self::Certificate | Self::Data)
-    }
-
-    /// Whether the key is one whose material is a secret.
-    #[must_use]
-    pub fn is_secret(self) -> bool {
-        matches!(self, Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::Generic)
-    }
-
-    /// As a bit.
-    const fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-/// Who may give an attribute, by the way that the object comes to be. The columns' sorts are
-/// [`PAIR`], [`SECRET`] (generate and derive), [`ALL`] and [`UNWRAPPED`].
-#[derive(Clone, Copy, Debug)]
-pub struct Uses {
-    /// C_GenerateKeyPair: EC private, EC public, RSA private, RSA public.
-    pub pair: &'static [u8; 4],
-    /// C_GenerateKey: AES, generic.
-    pub generate: &'static [u8; 2],
-    /// C_CreateObject: as `pair`, then AES, generic, certificate, data.
-    pub create: &'static [u8; 8],
-    /// C_UnwrapKey: EC private, RSA private, AES, generic.
-    pub unwrap: &'static [u8; 4],
-    /// C_DeriveKey: AES, generic.
-    pub derive: &'static [u8; 2],
-}
-
-const PAIR: [Sort; 4] = [Sort::EcPrivate, Sort::EcPublic, Sort::RsaPrivate, Sort::RsaPublic];
-const SECRET: [Sort; 2] = [Sort::Aes, Sort::Generic];
-const ALL: [Sort; 8] = [
-    Sort::EcPrivate,
-    Sort::EcPublic,
-    Sort::RsaPrivate,
-    Sort::RsaPublic,
-    Sort::Aes,
-    Sort::Generic,
-    Sort::Certificate,
-    Sort::Data,
-];
-const UNWRAPPED: [Sort; 4] = [Sort::EcPrivate, Sort::RsaPrivate, Sort::Aes, Sort::Generic];
-
-/// What a template may do with an attribute: the letters of the columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// `-`
-    Absent,
-    /// `M`
-    Mandatory,
-    /// `y`, and `Y` with a default of true.
-    Optional(bool),
-    /// `t` and `f`.
-    Only(bool),
-    /// `R`
-    ByHsm,
-}
-
-impl Uses {
-    /// The rule for one sort of object; `Absent` where such an object can't come to be this way.
-    #[must_use]
-    pub fn rule(&self, origin: Origin, sort: Sort) -> Rule {
-        let at = |sorts: &[Sort], letters: &[u8]| {
-            let place = sorts.iter().position(|&other| other == sort);
-            place.and_then(|place| letters.get(place)).copied()
-        };
-        let letter = match origin {
-            Origin::GeneratePublic | Origin::GeneratePrivate => at(&PAIR, self.pair),
-            Origin::Generate => at(&SECRET, self.generate),
-            Origin::Create => at(&ALL, self.create),
-            Origin::Unwrap => at(&UNWRAPPED, self.unwrap),
-            Origin::Derive => at(&SECRET, self.derive),
-        };
-        match letter {
-            Some(b'M') => Rule::Mandatory,
-            Some(b'y') => Rule::Optional(false),
-            Some(b'Y') => Rule::Optional(true),
-            Some(b't') => Rule::Only(true),
-            Some(b'f') => Rule::Only(false),
-            Some(b'R') => Rule::ByHsm,
-            _ => Rule::Absent,
-        }
-    }
-
-    /// The sorts that have the attribute, however they came to be.
-    const fn sorts(&self) -> u8 {
-        present(&PAIR, self.pair)
-            | present(&SECRET, self.generate)
-            | present(&ALL, self.create)
-            | present(&UNWRAPPED, self.unwrap)
-            | present(&SECRET, self.derive)
-    }
-}
-
-const fn present(sorts: &[Sort], letters: &[u8]) -> u8 {
-    let mut bits = 0;
-    let mut at = 0;
-    while at < letters.len() {
-        if letters[at] != b'-' {
-            bits |= sorts[at].bit();
-        }
-        at += 1;
-    }
-    bits
-}
 
 /// Where an attribute is kept, and so how it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,7 +174,8 @@ table! {
         [b"yyyy" b"yy" b"yyyyyyYy" b"yyyy" b"yy"]
         [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];
     CKA_PRIVATE "private" Boolean Flag(Flags::PRIVATE), Never,
-        [b"tYtY" b"tt" b"tYtYttyY" b"tttt" b"tt"]
+        // pkcs11-tool gives CK_FALSE for secret keys unless it is told otherwise; they stay private.
+        [b"tYtY" b"TT" b"tYtYTTyY" b"ttTT" b"TT"]
         [b"YyYy" b"YY" b"YyYyYYyy" b"YYYY" b"YY"];
     CKA_LABEL "label" Bytes Label, Free,
         [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];

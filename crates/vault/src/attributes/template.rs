@@ -3,7 +3,7 @@
 use cryptoki_sys::{CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT};
 use prost::Message;
 
-use super::table::{self, Form};
+use super::table::{self, Form, Place};
 use super::value::Attribute;
 use crate::Refusal;
 use crate::limits::{META_VALUE_BYTES_MAX, NESTED_TEMPLATE_ATTRIBUTES_MAX};
@@ -41,7 +41,7 @@ pub fn encode_template(template: &[Attribute]) -> Vec<u8> {
 }
 
 /// The template that is an attribute's value. Its attributes are known, have the right form, stand
-/// there once, and are no templates.
+/// there once, and are neither templates nor key material.
 ///
 /// # Errors
 /// CKR_ATTRIBUTE_VALUE_INVALID.
@@ -59,7 +59,7 @@ pub fn decode_template(value: &[u8]) -> Result<Vec<Attribute>, Refusal> {
     for AttributeMessage { kind, value } in message.attributes {
         let attribute = Attribute { kind, value };
         let row = table::find(kind)
-            .filter(|row| row.form != Form::Template)
+            .filter(|row| row.form != Form::Template && row.place != Place::Secret)
             .ok_or_else(|| invalid("a template within a template names an unknown attribute"))?;
         row.form.check(&attribute, row.name)?;
         if template.iter().any(|other| other.kind == kind) {
@@ -72,8 +72,8 @@ pub fn decode_template(value: &[u8]) -> Result<Vec<Attribute>, Refusal> {
 
 /// The caller's template with what the unwrapping key's CKA_UNWRAP_TEMPLATE adds.
 ///
-/// PKCS#11 v3.1, section 4.10: "If the template … is not specified, or the attributes conflict,
-/// C_UnwrapKey shall return CKR_TEMPLATE_INCONSISTENT"; CloudHSM adds silently what is missing.
+/// CloudHSM adds silently what the caller's template lacks; PKCS#11 v3.1, section 4.8, would have the
+/// caller's applied after the key's, which is the same where they don't contradict each other.
 ///
 /// # Errors
 /// CKR_TEMPLATE_INCONSISTENT where both give an attribute, with different values.

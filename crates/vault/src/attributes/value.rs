@@ -94,7 +94,7 @@ impl Form {
             }
             Self::Number => match attribute.as_number() {
                 None => Err(invalid(name, "is no CK_ULONG")),
-                Some(number) if number == CK_UNAVAILABLE_INFORMATION as u64 => {
+                Some(number) if number == CK_UNAVAILABLE_INFORMATION => {
                     Err(invalid(name, "is CK_UNAVAILABLE_INFORMATION"))
                 }
                 Some(_) => Ok(()),

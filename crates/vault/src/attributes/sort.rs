@@ -1,0 +1,65 @@
+//! Sorts of objects, as far as their attributes differ.
+
+use cryptoki_sys::*;
+
+/// A sort of object, as far as attributes differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// CKO_PRIVATE_KEY, CKK_EC.
+    EcPrivate,
+    /// CKO_PUBLIC_KEY, CKK_EC.
+    EcPublic,
+    /// CKO_PRIVATE_KEY, CKK_RSA.
+    RsaPrivate,
+    /// CKO_PUBLIC_KEY, CKK_RSA.
+    RsaPublic,
+    /// CKO_SECRET_KEY, CKK_AES.
+    Aes,
+    /// CKO_SECRET_KEY, CKK_GENERIC_SECRET or a CKK_…_HMAC.
+    Generic,
+    /// CKO_CERTIFICATE, CKC_X_509.
+    Certificate,
+    /// CKO_DATA.
+    Data,
+}
+
+impl Sort {
+    /// Of a class and a key or certificate type; `None` where no object can be of both.
+    #[must_use]
+    pub fn of(class: u64, key_type: Option<u64>) -> Option<Self> {
+        Some(match (class, key_type) {
+            (CKO_PRIVATE_KEY, Some(CKK_EC)) => Self::EcPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_EC)) => Self::EcPublic,
+            (CKO_PRIVATE_KEY, Some(CKK_RSA)) => Self::RsaPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_RSA)) => Self::RsaPublic,
+            (CKO_SECRET_KEY, Some(CKK_AES)) => Self::Aes,
+            (
+                CKO_SECRET_KEY,
+                Some(
+                    CKK_GENERIC_SECRET | CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC
+                    | CKK_SHA384_HMAC | CKK_SHA512_HMAC,
+                ),
+            ) => Self::Generic,
+            (CKO_CERTIFICATE, Some(CKC_X_509)) => Self::Certificate,
+            (CKO_DATA, None) => Self::Data,
+            _ => return None,
+        })
+    }
+
+    /// Whether objects of this sort are keys.
+    #[must_use]
+    pub fn is_key(self) -> bool {
+        !matches!(self, Self::Certificate | Self::Data)
+    }
+
+    /// Whether the key is one whose material is a secret.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::Generic)
+    }
+
+    /// As a bit.
+    pub(super) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
