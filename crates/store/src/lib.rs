@@ -1,1 +1,38 @@
-//! Log, state and audit records on disk
+//! One HSM's data folder: its secrets, and its log, state, blobs and audit records.
+//!
+//! In: batches of applied entries, each with the changes that the vault says make the disk equal to
+//! memory. Out: the same state after any crash, or an error that names the record that does not
+//! check. Everything in the folder is sealed; it must never write a key, a name or a label in
+//! plaintext, never acknowledge before the disk has, and never go on after a failed commit.
+//!
+//! - [`Folder`]: the data folder, locked to one process, closed to other users.
+//! - [`Secrets`]: the keys of the cluster and the HSM, in `secrets.sealed`.
+//! - [`Store`]: the SQLite file `store.db` and its one writer. [`BlobReader`]: its readers.
+//! - [`sealing`]: how one row is sealed; [`audit`]: how audit records are chained. Both are
+//!   specified in `docs/spec/log.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+mod blobs;
+mod database;
+mod error;
+mod folder;
+mod head;
+mod keys;
+mod open;
+pub mod sealing;
+mod secrets;
+mod store;
+mod tally;
+#[cfg(test)]
+mod vectors;
+mod write;
+
+pub use blobs::BlobReader;
+pub use error::Error;
+pub use folder::Folder;
+pub use keys::{EpochKey, KeyRing};
+pub use sealing::Boot;
+pub use secrets::{Secrets, random_id};
+pub use store::{Applied, Batch, Store};

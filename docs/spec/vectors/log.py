@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Makes log.json: the formats of log.md, implemented apart from Strongroom.
+
+Needs the package `cryptography`. Run it in this folder: ./log.py > log.json
+"""
+
+import hashlib
+import hmac
+import json
+import struct
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+ENTRY = b"strongroom log entry 1\0"
+RECORD = b"strongroom record 1\0"
+AUDIT = b"strongroom audit 1\0"
+TABLES = {"meta": 1, "log": 2, "records": 3, "blobs": 4, "audit": 5}
+
+
+def u64(number):
+    return struct.pack(">Q", number)
+
+
+def derive(root, context, epoch, boot, salt, hsm_id):
+    info = context + u64(epoch) + u64(boot) + salt + hsm_id
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(root)
+
+
+def nonce(counter):
+    return bytes(4) + u64(counter)
+
+
+def seal_entry(log_key, hsm_id, epoch, boot, salt, counter, plaintext):
+    header = b"\1" + u64(epoch) + u64(boot) + salt + u64(counter) + bytes([len(hsm_id)]) + hsm_id
+    key = derive(log_key, ENTRY, epoch, boot, salt, hsm_id)
+    return header + AESGCM(key).encrypt(nonce(counter), plaintext, ENTRY + header)
+
+
+def seal_record(root, hsm_id, epoch, boot, salt, counter, table, row_key, version, plaintext):
+    key = derive(root, RECORD, epoch, boot, salt, hsm_id)
+    place = RECORD + bytes([TABLES[table]]) + u64(version) + row_key
+    return b"\1" + u64(boot) + u64(counter) + AESGCM(key).encrypt(nonce(counter), plaintext, place)
+
+
+def share(tally_key, table, row_key, version, sealed):
+    message = bytes([TABLES[table]]) + u64(version) + u64(len(row_key)) + row_key + sealed
+    return hmac.new(tally_key, message, hashlib.sha256).digest()
+
+
+def tally(shares):
+    total = sum(int.from_bytes(one, "little") for one in shares) % 2**256
+    return total.to_bytes(32, "little")
+
+
+def chain(before, sequence, kind, body):
+    return hashlib.sha256(AUDIT + before + u64(sequence) + bytes([kind]) + body).digest()
+
+
+def main():
+    root = bytes(range(32))
+    salt = bytes(range(0xA0, 0xB0))
+    hsm_id = b"hsm-abcdefghijk"
+    where = {
+        "key": root.hex(), "hsm_id": hsm_id.decode(), "epoch": 2, "boot": 7, "salt": salt.hex(),
+    }
+
+    entries = []
+    for counter, plaintext in [(1, b""), (2, b"entry"), (2**40 + 1, bytes(range(256)))]:
+        sealed = seal_entry(root, hsm_id, 2, 7, salt, counter, plaintext)
+        entries.append(
+            where | {"counter": counter, "plaintext": plaintext.hex(), "sealed": sealed.hex()}
+        )
+
+    records, shares = [], []
+    tally_key = bytes(range(64, 96))
+    rows = [
+        ("meta", b"head", 0, b"head"),
+        ("log", u64(41), 0, b"an entry, sealed"),
+        ("records", bytes(range(16)), 41, b"\0\0\0\3key" + b"value"),
+        ("records", bytes(range(16, 32)), 42, b"\0\0\0\0"),
+        ("blobs", bytes(16), 41, bytes(100)),
+        ("audit", u64(3), 0, b"a record"),
+    ]
+    for counter, (table, row_key, version, plaintext) in enumerate(rows, start=1):
+        sealed = seal_record(
+            root, hsm_id, 2, 7, salt, counter, table, row_key, version, plaintext
+        )
+        row = {
+            "counter": counter, "table": table, "row_key": row_key.hex(), "version": version,
+            "plaintext": plaintext.hex(), "sealed": sealed.hex(),
+        }
+        if table == "records":
+            shares.append(share(tally_key, table, row_key, version, sealed))
+            row["share"] = shares[-1].hex()
+        records.append(where | row)
+
+    links, before = [], bytes(32)
+    for sequence, (kind, body) in enumerate([(1, b"start"), (2, b"change"), (3, b"")], start=1):
+        before = chain(before, sequence, kind, body)
+        links.append(
+            {"sequence": sequence, "kind": kind, "body": body.hex(), "hash": before.hex()}
+        )
+
+    vectors = {
+        "entries": entries,
+        "records": records,
+        "tally": {"key": tally_key.hex(), "of_records": tally(shares).hex()},
+        "audit": links,
+    }
+    print(json.dumps(vectors, indent=1))
+
+
+main()
