@@ -1,1 +1,21 @@
-//! Replication of vault commands
+//! Replication of vault commands: how an entry gets into the log, onto the disk and into the state.
+//!
+//! In: entries that an engine proposes. Out: what applying them gave, once that is durable. It must
+//! never answer before the disk has what it answers, never decide what a command does (the vault
+//! does), and never go on after the store failed.
+//!
+//! - [`OneVoter`]: a cluster of one HSM, behind [`strongroom_vault::Replicator`].
+//! - [`sealing`]: log entries as they lie in a log, a snapshot or a witness: ciphertext. Specified
+//!   in `docs/spec/log.md`.
+
+#![forbid(unsafe_code)]
+
+mod describe;
+mod error;
+mod one_voter;
+mod queue;
+pub mod sealing;
+mod writer;
+
+pub use error::Error;
+pub use one_voter::{Counters, OneVoter, Options};
