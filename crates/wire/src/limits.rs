@@ -56,3 +56,14 @@ pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
 pub const CERTIFICATE_BYTES_MAX: usize = 20_000;
 /// TLS handshake and the first request must end in this time, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// Entries that the log keeps after they are applied, for HSMs that are behind.
+pub const LOG_ENTRIES_KEPT: u64 = 10_000;
+/// The log is cut only when it is longer than that by so many entries.
+pub const LOG_ENTRIES_CUT_MIN: u64 = 1_000;
+/// Entries applied and committed in one transaction.
+pub const BATCH_ENTRIES_MAX: usize = 1024;
+/// Key-use records wait for a transaction of their own at most so long, in milliseconds. They are
+/// durable within a second.
+pub const AUDIT_DELAY_MS_MAX: u64 = 500;
+/// Key-use records that wait, in bytes. At a sixteenth of it they no longer wait for company.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
