@@ -32,7 +32,7 @@ use strongroom_wire::{
 use crate::{
     Error,
     buffer::{self, Incoming},
-    config::Server,
+    config::{Cluster, Server},
     login::Generation,
     socket::Socket,
     trust::{self, Anchor, Distrust, Identity, Verifier},
@@ -123,6 +123,20 @@ impl Tls {
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
         Ok(Self { config: Arc::new(config), anchor })
+    }
+}
+
+/// Who answers at an address, as its certificate says after all checks: a TLS handshake and no more.
+/// `configure-…` tools record [`Identity::cluster_key`] as the pin.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Trust`], or [`Error::Connection`] after one attempt.
+pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
+    let tls = Tls::new(Arc::new(Anchor::open(cluster)?))?;
+    match handshake(server, &tls) {
+        Ok((_, identity)) => Ok(identity),
+        Err(Failure::Final(error)) => Err(error),
+        Err(Failure::Lost { reason, .. }) => Err(Error::Connection(reason)),
     }
 }
 

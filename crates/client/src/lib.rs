@@ -18,6 +18,7 @@
 //! - `login`: the ticket and the key that proves it.
 //! - `retry`: how long to go on after a failure.
 //! - `local`: the HSM that is started on demand.
+//! - [`identify`]: who answers at an address, for the configure tools.
 //! - [`client`]: [`Client`], which ties these together.
 
 #![forbid(unsafe_code)]
@@ -38,4 +39,5 @@ pub mod trust;
 
 pub use client::{Client, Info, Options};
 pub use config::Config;
+pub use connection::identify;
 pub use errors::Error;
