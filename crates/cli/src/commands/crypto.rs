@@ -58,7 +58,7 @@ pub(super) fn run(session: &mut Session, command: &CryptoCommand) -> Result<Valu
 }
 
 fn sign(session: &mut Session, scheme: Scheme<'_>, args: &DataArgs) -> Result<Value, Error> {
-    let mechanism = scheme.mechanism(args.hash_function.hash())?;
+    let mechanism = scheme.mechanism(args.hash_function)?;
     let digest = scheme.digest(args)?;
     let handle = session.find_one(&args.key_filter)?;
     let operation =
@@ -78,7 +78,7 @@ fn verify(
     args: &DataArgs,
     signature: &SignatureArgs,
 ) -> Result<Value, Error> {
-    let mechanism = scheme.mechanism(args.hash_function.hash())?;
+    let mechanism = scheme.mechanism(args.hash_function)?;
     let digest = scheme.digest(args)?;
     let signature = read_signature(signature)?;
     let handle = session.find_one(&args.key_filter)?;
@@ -119,7 +119,7 @@ impl Scheme<'_> {
             (Self::RsaPss(_), Hash::Sha512) => CKM_SHA512_RSA_PKCS_PSS,
         };
         let parameter = match self {
-            Self::RsaPss(pss) if pss.mgf.hash() != hash => {
+            Self::RsaPss(pss) if pss.mgf != hash => {
                 return Err(Error::usage("The hash of --mgf must be the one of --hash-function"));
             }
             Self::RsaPss(pss) => Some(Parameter::Pss(PssParameter {
@@ -134,7 +134,7 @@ impl Scheme<'_> {
 
     /// The digest that is signed.
     fn digest(self, args: &DataArgs) -> Result<Vec<u8>, Error> {
-        let hash = args.hash_function.hash();
+        let hash = args.hash_function;
         if args.data_type == DataType::Raw {
             return hashed(args, hash);
         }

@@ -172,10 +172,9 @@ impl Session {
         else {
             return Err(none());
         };
-        let mut filter = Filter::default();
-        filter.search = [(CKA_EC_PARAMS, params), (CKA_CHECK_VALUE, check_value)]
-            .map(|(cka, value)| attributes::attribute(cka, value.to_vec()))
-            .into();
+        let search = [(CKA_EC_PARAMS, params), (CKA_CHECK_VALUE, check_value)]
+            .map(|(cka, value)| attributes::attribute(cka, value.to_vec()));
+        let filter = Filter { search: search.into(), ..Filter::default() };
         let mut handles = Vec::new();
         self.search(&filter, Some(CKO_PUBLIC_KEY), &mut handles)?;
         let mut found: Option<PublicPart> = None;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use strongroom_crypto::Hash;
 
-use super::values::{Base64, DataType, HashFunction, Mgf};
+use super::values::{Base64, DataType, hash_parser, mgf_parser};
 use crate::filter::Criterion;
 
 /// `crypto …`
@@ -69,8 +70,8 @@ pub(crate) struct DataArgs {
     #[arg(long, num_args = 1.., required = true)]
     pub(crate) key_filter: Vec<Criterion>,
     /// The hash function.
-    #[arg(long)]
-    pub(crate) hash_function: HashFunction,
+    #[arg(long, value_parser = hash_parser())]
+    pub(crate) hash_function: Hash,
     #[command(flatten)]
     pub(crate) input: DataInput,
     /// raw: the data is hashed. digest: it is hashed already (for rsa-pkcs a DER DigestInfo).
@@ -106,8 +107,8 @@ pub(crate) struct SignatureArgs {
 #[derive(Args)]
 pub(crate) struct PssArgs {
     /// The mask generation function; its hash is the hash function's.
-    #[arg(long)]
-    pub(crate) mgf: Mgf,
+    #[arg(long, value_parser = mgf_parser())]
+    pub(crate) mgf: Hash,
     /// Length of the salt in bytes.
     #[arg(long)]
     pub(crate) salt_length: u64,

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use strongroom_crypto::{Curve, Hash};
 use strongroom_wire::message as wire;
 use zeroize::Zeroizing;
+
+use crate::attributes::CURVES;
 
 /// A password, wiped when the last holder drops it. Cloning (which the parser asks of every value)
 /// shares it.
@@ -76,65 +79,37 @@ impl std::str::FromStr for Base64 {
     }
 }
 
-/// The names of hash functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
-pub(crate) enum HashFunction {
-    Sha1,
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
+/// Hash functions, by name; a mask generation function is named `mgf1-` and its hash.
+static HASHES: &[(&str, &str, Hash)] = &[
+    ("sha1", "mgf1-sha1", Hash::Sha1),
+    ("sha224", "mgf1-sha224", Hash::Sha224),
+    ("sha256", "mgf1-sha256", Hash::Sha256),
+    ("sha384", "mgf1-sha384", Hash::Sha384),
+    ("sha512", "mgf1-sha512", Hash::Sha512),
+];
+
+/// A hash function's name.
+pub(super) fn hash_parser() -> impl TypedValueParser<Value = Hash> {
+    one_of(HASHES.iter().map(|(name, _, hash)| (*name, *hash)))
 }
 
-impl HashFunction {
-    /// The hash itself.
-    pub(crate) fn hash(self) -> Hash {
-        match self {
-            Self::Sha1 => Hash::Sha1,
-            Self::Sha224 => Hash::Sha224,
-            Self::Sha256 => Hash::Sha256,
-            Self::Sha384 => Hash::Sha384,
-            Self::Sha512 => Hash::Sha512,
-        }
-    }
+/// A mask generation function's name, for its hash.
+pub(super) fn mgf_parser() -> impl TypedValueParser<Value = Hash> {
+    one_of(HASHES.iter().map(|(_, name, hash)| (*name, *hash)))
 }
 
-/// The names of mask generation functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
-pub(crate) enum Mgf {
-    #[value(name = "mgf1-sha1")]
-    Mgf1Sha1,
-    #[value(name = "mgf1-sha224")]
-    Mgf1Sha224,
-    #[value(name = "mgf1-sha256")]
-    Mgf1Sha256,
-    #[value(name = "mgf1-sha384")]
-    Mgf1Sha384,
-    #[value(name = "mgf1-sha512")]
-    Mgf1Sha512,
+/// The name of a curve of the table.
+pub(super) fn curve_parser() -> impl TypedValueParser<Value = Curve> {
+    one_of(CURVES.iter().copied())
 }
 
-impl Mgf {
-    /// The function's hash.
-    pub(crate) fn hash(self) -> Hash {
-        match self {
-            Self::Mgf1Sha1 => Hash::Sha1,
-            Self::Mgf1Sha224 => Hash::Sha224,
-            Self::Mgf1Sha256 => Hash::Sha256,
-            Self::Mgf1Sha384 => Hash::Sha384,
-            Self::Mgf1Sha512 => Hash::Sha512,
-        }
-    }
-}
-
-/// The curves of the table, by name.
-pub(super) fn curve_parser() -> impl clap::builder::TypedValueParser<Value = Curve> {
-    use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-    let names = crate::attributes::CURVES.iter().map(|(name, _)| *name);
-    PossibleValuesParser::new(names).try_map(|text| {
-        let found = crate::attributes::CURVES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, curve)| *curve).ok_or("no such curve")
+/// Takes a name and gives what it stands for; help lists the names.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    table: impl Iterator<Item = (&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let table: Vec<(&'static str, T)> = table.collect();
+    let names: Vec<&'static str> = table.iter().map(|(name, _)| *name).collect();
+    PossibleValuesParser::new(names).try_map(move |text| {
+        table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or("unknown name")
     })
 }
