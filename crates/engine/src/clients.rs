@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use strongroom_vault::{ClientId, Handle, LoginId, Role, UserId};
+use strongroom_vault::{ClientId, Handle, LoginId, UserId};
 
 use crate::session::{ObjectBudget, SessionObjects};
 
@@ -31,7 +31,6 @@ pub(crate) struct ClientContext {
 pub(crate) struct LoginContext {
     pub(crate) id: LoginId,
     pub(crate) user: UserId,
-    pub(crate) role: Role,
     ended: AtomicBool,
 }
 
@@ -96,7 +95,7 @@ impl Clients {
     }
 
     /// A connection uses a login.
-    pub(crate) fn use_login(&self, id: LoginId, user: UserId, role: Role) -> Arc<LoginContext> {
+    pub(crate) fn use_login(&self, id: LoginId, user: UserId) -> Arc<LoginContext> {
         let mut logins = lock(&self.logins);
         let known = logins.entry(id).or_insert(KnownLogin {
             context: None,
@@ -105,7 +104,7 @@ impl Clients {
         });
         known.connections += 1;
         let context = known.context.get_or_insert_with(|| {
-            Arc::new(LoginContext { id, user, role, ended: AtomicBool::new(false) })
+            Arc::new(LoginContext { id, user, ended: AtomicBool::new(false) })
         });
         Arc::clone(context)
     }
@@ -183,7 +182,7 @@ mod tests {
     #[test]
     fn a_login_counts_as_absent_a_day_after_its_last_connection() {
         let clients = Clients::new(Handle(Handle::SESSION_BIT));
-        let login = clients.use_login(LoginId(4), UserId(3), Role::CryptoUser);
+        let login = clients.use_login(LoginId(4), UserId(3));
         assert!(clients.absent_logins(&[LoginId(4)], u64::MAX).is_empty());
         clients.leave_login(login.id, 1000);
         assert!(clients.absent_logins(&[LoginId(4)], 1000 + LOGIN_ABSENCE_MS_MAX).is_empty());

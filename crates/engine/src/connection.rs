@@ -234,21 +234,16 @@ impl Connection {
                 .tickets
                 .check(&attach.ticket, &attach.proof, &self.channel.binding, client, &domain)
                 .map_err(|error| Error::caller(CKR_USER_NOT_LOGGED_IN, error.to_string()))?;
-            self.glance(|state| {
-                let open = state
-                    .login(claim.login)
-                    .is_some_and(|login| login.user == claim.user && login.epoch == claim.epoch);
-                if !open {
-                    return Err(Error::caller(CKR_USER_NOT_LOGGED_IN, "this login has ended"));
-                }
-                state.principal(Actor::Login(claim.login))?;
-                Ok(())
-            })?;
+            // The login itself decides: it may have ended since the ticket was issued.
+            let who = self.glance(|state| state.principal(Actor::Login(claim.login)))?;
+            if who.user() != Some(claim.user) || who.role() != Some(claim.role) {
+                return Err(Error::caller(CKR_USER_NOT_LOGGED_IN, "the ticket is not the login's"));
+            }
             Some(claim)
         };
         self.detach();
         self.client = Some(self.engine.clients.attach(client));
-        self.login = claim.map(|c| self.engine.clients.use_login(c.login, c.user, c.role));
+        self.login = claim.map(|c| self.engine.clients.use_login(c.login, c.user));
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Connection {
         request: GenerateKeyPair,
     ) -> Result<message::Outcome, Error> {
         let mechanism = self.generator(request.mechanism.as_ref(), CKF_GENERATE_KEY_PAIR)?;
-        let mut draft = |origin, class, template| -> Result<Draft, Error> {
+        let draft = |origin, class, template| -> Result<Draft, Error> {
             Ok(attributes::draft(
                 origin,
                 self.personality(),

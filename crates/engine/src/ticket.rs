@@ -2,7 +2,8 @@
 //! proves that it holds the ticket's key.
 //!
 //! A ticket is a format byte, an encoded [`Claims`], and its HMAC-SHA256 under the cluster's ticket
-//! key. It is no secret: without the private half of `client_public_key` it opens nothing.
+//! key. Whether its login is still open is in the state: logout, a new password and a deleted user end
+//! it there. It is no secret: without the private half of `client_public_key` it opens nothing.
 
 use prost::Message;
 use strongroom_crypto::{SecretBytes, ed25519, symmetric};
@@ -22,12 +23,10 @@ struct Claims {
     user: u32,
     #[prost(uint32, tag = "3")]
     role: u32,
-    #[prost(uint64, tag = "4")]
-    epoch: u64,
-    #[prost(bytes = "vec", tag = "5")]
+    #[prost(bytes = "vec", tag = "4")]
     client_public_key: Vec<u8>,
     /// The masking domain: a restored clone keeps it, and gets a new ticket key instead.
-    #[prost(bytes = "vec", tag = "6")]
+    #[prost(bytes = "vec", tag = "5")]
     domain: Vec<u8>,
 }
 
@@ -37,8 +36,6 @@ pub(crate) struct Claim {
     pub(crate) login: LoginId,
     pub(crate) user: UserId,
     pub(crate) role: Role,
-    /// The user's epoch when the login began.
-    pub(crate) epoch: u64,
 }
 
 /// Why a ticket or its proof is not accepted. The caller sees one code for all.
@@ -70,7 +67,6 @@ impl Tickets {
             login: claim.login.0,
             user: claim.user.0,
             role: claim.role as u32,
-            epoch: claim.epoch,
             client_public_key: client_public_key.to_vec(),
             domain: domain.to_vec(),
         };
@@ -98,12 +94,7 @@ impl Tickets {
         if !ed25519::verify(&key, &statement, proof) {
             return Err(TicketError::WrongProof);
         }
-        Ok(Claim {
-            login: LoginId(claims.login),
-            user: UserId(claims.user),
-            role,
-            epoch: claims.epoch,
-        })
+        Ok(Claim { login: LoginId(claims.login), user: UserId(claims.user), role })
     }
 
     fn open(&self, ticket: &[u8], domain: &[u8; 16]) -> Option<Claims> {
@@ -134,8 +125,7 @@ mod tests {
     const DOMAIN: [u8; 16] = [3; 16];
     const BINDING: [u8; 32] = [5; 32];
     const CLIENT: ClientId = ClientId([7; 16]);
-    const CLAIM: Claim =
-        Claim { login: LoginId(12), user: UserId(3), role: Role::CryptoUser, epoch: 2 };
+    const CLAIM: Claim = Claim { login: LoginId(12), user: UserId(3), role: Role::CryptoUser };
 
     fn parts() -> (Tickets, Ed25519KeyPair, Vec<u8>, Vec<u8>) {
         let tickets = Tickets::new(&[1; 32]);

@@ -1,6 +1,5 @@
 //! What personality `token` has beside CloudHSM's: C_InitToken, C_InitPIN, C_GetTokenInfo.
 
-use cryptoki_sys::*;
 use strongroom_vault::{Action, Actor, Command, Personality, Phase, Role, State, User};
 use strongroom_wire::limits;
 use strongroom_wire::message::{InitPin, InitToken, Outcome, TokenInfoReply};

@@ -83,18 +83,28 @@ impl Connection {
         };
         let user = self.prove(&name, role, old)?;
         let verifier = self.new_verifier(&request.password)?;
-        // The old password was proved, which is what a login is: the change is made on its
-        // authority, and ends it with the user's other logins.
+        let own = self.view(|_, who| Ok(who.user() == Some(user.id)))?;
+        let command = Command::ChangePassword { name, role, verifier };
+        if own {
+            // The login goes on where PKCS#11 wants that: the vault knows.
+            let refund = Command::RefundLogin { user: user.id, epoch: user.epoch };
+            self.step(Actor::Anonymous, refund)?;
+            self.change(command)?;
+            return Ok(());
+        }
+        // The old password was proved, which is what a login is: the change is made on its authority.
         let open = Command::OpenLogin { user: user.id, epoch: user.epoch };
         let Outcome::LoginOpened(login) = self.step(Actor::Anonymous, open)? else {
             return Err(Error::Bug("login"));
         };
-        let actor = Actor::Login(login);
-        let changed = self.change_as(actor, Command::ChangePassword { name, role, verifier });
-        if changed.is_err() {
-            self.step(actor, Command::CloseLogins { logins: vec![login] })?;
+        let changed = self.change_as(Actor::Login(login), command);
+        let closed = self.step(Actor::Login(login), Command::CloseLogins { logins: vec![login] });
+        changed?;
+        match closed {
+            // The change has ended it.
+            Err(error) if error.ckr() == CKR_USER_NOT_LOGGED_IN => Ok(()),
+            closed => closed.map(drop),
         }
-        changed.map(|_| ())
     }
 
     /// Everybody may know the users (cloudhsm-cli `user list` needs no login).
