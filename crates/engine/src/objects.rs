@@ -9,6 +9,7 @@ use strongroom_wire::limits;
 use strongroom_wire::message::{
     AttributeReply, AttributesReply, DestroyObject, GetAttributes, Outcome, SetAttributes,
 };
+use strongroom_wire::vendor::CKA_STRONGROOM_OWNER;
 
 use crate::connection::Connection;
 use crate::content::Content;
@@ -120,6 +121,7 @@ impl Connection {
         let mut attributes = Vec::with_capacity(request.kinds.len());
         for kind in &request.kinds {
             let (status, value) = match attributes::read(object.meta(), *kind) {
+                _ if *kind == CKA_STRONGROOM_OWNER => (CKR_OK, self.owner_name(&object)),
                 Reading::Value(value) => (CKR_OK, value),
                 Reading::Sensitive => (CKR_ATTRIBUTE_SENSITIVE, Vec::new()),
                 Reading::Invalid => (CKR_ATTRIBUTE_TYPE_INVALID, Vec::new()),
@@ -141,6 +143,14 @@ impl Connection {
             }
         }
         Ok(Outcome::Attributes(AttributesReply { attributes }))
+    }
+
+    /// The name of an object's owner. A user who owns objects cannot be deleted, so there is one
+    /// unless the object has gone meanwhile.
+    fn owner_name(&mut self, object: &Seen) -> Vec<u8> {
+        let owner = object.record().owner;
+        self.glance(|state| state.user(owner).map(|user| user.name.clone().into_bytes()))
+            .unwrap_or_default()
     }
 
     /// C_SetAttributeValue. The answer carries a handle only where a session object became a token

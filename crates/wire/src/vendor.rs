@@ -1,6 +1,6 @@
-//! AWS CloudHSM's own PKCS#11 constants, as its public header names them.
+//! AWS CloudHSM's own PKCS#11 constants, as its public header names them, and ours.
 
-use cryptoki_sys::{CK_MECHANISM_TYPE, CK_ULONG};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE, CK_ULONG};
 
 const VENDOR: CK_ULONG = 0x8000_0000;
 
@@ -12,3 +12,7 @@ pub const CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD: CK_MECHANISM_TYPE = VENDOR | 0x2109;
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: CK_MECHANISM_TYPE = VENDOR | 0x210A;
 /// RFC 5649 key wrap with padding.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: CK_MECHANISM_TYPE = VENDOR | 0x216F;
+
+/// Ours: the name of the user who owns the object, in UTF-8. Read only, and in no template: for
+/// tools that show whose a key is.
+pub const CKA_STRONGROOM_OWNER: CK_ATTRIBUTE_TYPE = VENDOR | 0x5352_0001;
