@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 use serde_json::{Map, Value, json};
 use strongroom_crypto::Curve;
 use strongroom_wire::message::{GetAttributes, Operation, Outcome};
+use strongroom_wire::vendor::CKA_STRONGROOM_OWNER;
 
 use crate::attributes::{self, ROWS, Row, Shape};
 use crate::backend::Backend;
@@ -23,7 +24,7 @@ impl Key {
     pub(crate) fn read(backend: &mut dyn Backend, handle: u64) -> Result<Self, Error> {
         let stored = ROWS.iter().filter(|row| row.shape != Shape::Computed);
         let mut kinds: Vec<u64> = stored.map(|row| row.cka).collect();
-        kinds.push(CKA_VALUE_LEN);
+        kinds.extend([CKA_VALUE_LEN, CKA_STRONGROOM_OWNER]);
         Self::read_some(backend, handle, kinds)
     }
 
@@ -107,13 +108,15 @@ impl Key {
         json!({ "key-reference": self.reference(), "attributes": { "label": self.label() } })
     }
 
-    /// The long form. `owner` is the user who is logged in: the HSM shows a user only own keys (and
-    /// public ones), and has no question yet for the owner's name.
-    pub(crate) fn full(&self, owner: &str) -> Value {
+    /// The long form.
+    pub(crate) fn full(&self) -> Value {
+        let owner = self.value(CKA_STRONGROOM_OWNER).map(String::from_utf8_lossy);
+        let owners: Vec<Value> =
+            owner.iter().map(|name| json!({ "username": name, "key-coverage": "full" })).collect();
         json!({
             "key-reference": self.reference(),
             "key-info": {
-                "key-owners": [{ "username": owner, "key-coverage": "full" }],
+                "key-owners": owners,
                 "shared-users": [],
                 "key-quorum-values": {
                     "manage-key-quorum-value": 0,

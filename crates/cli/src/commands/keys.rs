@@ -11,7 +11,7 @@ use super::Session;
 use crate::attributes;
 use crate::error::Error;
 use crate::filter::{Criterion, Filter};
-use crate::grammar::{Encoding, KeyCommand};
+use crate::grammar::{Encoding, KeyCommand, Role};
 use crate::key::Key;
 use crate::key_file::{self, PublicPart};
 
@@ -43,6 +43,8 @@ fn list(
 ) -> Result<Value, Error> {
     let handles = session.find(criteria)?;
     let page: Vec<u64> = handles.iter().copied().skip(start).take(max_items).collect();
+    // The guide: "This flag when used by Admins has no effect".
+    let verbose = verbose && session.role != Some(Role::Admin);
     let mut matched = Vec::with_capacity(page.len());
     for handle in &page {
         matched.push(if verbose {
@@ -86,8 +88,7 @@ fn generate_file(
 impl Session {
     /// A key in its long form.
     pub(super) fn show(&mut self, handle: u64) -> Result<Value, Error> {
-        let key = Key::read(&mut *self.backend, handle)?;
-        Ok(key.full(self.user.as_deref().unwrap_or_default()))
+        Ok(Key::read(&mut *self.backend, handle)?.full())
     }
 
     /// The one key that the filter names.

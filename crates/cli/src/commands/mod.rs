@@ -11,7 +11,9 @@ use strongroom_wire::message::{ActivateCluster, HsmInfo, Operation, Outcome};
 
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::grammar::{ClusterCommand, Command, Credentials, KeyCommand, Password, UserCommand};
+use crate::grammar::{
+    ClusterCommand, Command, Credentials, KeyCommand, Password, Role, UserCommand,
+};
 
 /// Where passwords come from.
 pub(crate) trait Prompt {
@@ -19,16 +21,17 @@ pub(crate) trait Prompt {
     fn password(&mut self, prompt: &str) -> Result<Password, Error>;
 }
 
-/// A cluster and who is logged in to it.
+/// A cluster and the login to it.
 pub(crate) struct Session {
     backend: Box<dyn Backend>,
-    user: Option<String>,
+    /// Under which role somebody is logged in.
+    role: Option<Role>,
 }
 
 impl Session {
     /// Nobody is logged in yet.
     pub(crate) fn new(backend: Box<dyn Backend>) -> Self {
-        Self { backend, user: None }
+        Self { backend, role: None }
     }
 
     /// An error where `wanted` is another cluster than this one.
@@ -46,12 +49,12 @@ impl Session {
     pub(crate) fn login(
         &mut self,
         user: &str,
-        role: crate::grammar::Role,
+        role: Role,
         password: &Password,
     ) -> Result<(), Error> {
         self.close();
         self.backend.login(user, role.wire(), password.as_bytes())?;
-        self.user = Some(user.to_owned());
+        self.role = Some(role);
         Ok(())
     }
 
@@ -61,7 +64,7 @@ impl Session {
         command: &Command,
         prompt: &mut dyn Prompt,
     ) -> Result<Value, Error> {
-        if command.needs_login() && self.user.is_none() {
+        if command.needs_login() && self.role.is_none() {
             return Err(Error::usage(
                 "Not logged in. Use login in an interactive session, or set CLOUDHSM_ROLE and \
                  CLOUDHSM_PIN=user:password",
@@ -75,7 +78,7 @@ impl Session {
             }
             Command::Logout => {
                 self.backend.logout()?;
-                self.user = None;
+                self.role = None;
                 Ok(json!("Logout successful"))
             }
             Command::Cluster(command) => self.cluster(command, prompt),
@@ -100,7 +103,7 @@ impl Session {
 
     /// Ends the login, if there is one. The HSM's objection is not the caller's trouble.
     pub(crate) fn close(&mut self) {
-        if self.user.take().is_some() {
+        if self.role.take().is_some() {
             let _ = self.backend.logout();
         }
     }

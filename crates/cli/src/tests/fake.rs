@@ -10,6 +10,7 @@ use cryptoki_sys::*;
 use serde_json::Value;
 use strongroom_crypto::Curve;
 use strongroom_wire::message::*;
+use strongroom_wire::vendor::CKA_STRONGROOM_OWNER;
 
 use crate::attributes::ulong;
 use crate::backend::Backend;
@@ -77,6 +78,7 @@ impl State {
         object.insert(CKA_CLASS, ulong(class));
         object.insert(CKA_KEY_TYPE, ulong(key_type));
         object.insert(CKA_LOCAL, vec![1]);
+        object.insert(CKA_STRONGROOM_OWNER, b"cu1".to_vec());
         if class != CKO_PUBLIC_KEY {
             let sensitive = object.get(&CKA_SENSITIVE) == Some(&vec![1]);
             let extractable = object.get(&CKA_EXTRACTABLE) == Some(&vec![1]);

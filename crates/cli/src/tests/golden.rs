@@ -5,6 +5,7 @@ use strongroom_wire::message::Role;
 
 use super::fake::{Fake, print};
 use crate::attributes::ulong;
+use crate::grammar::Password;
 
 #[test]
 fn a_new_aes_key_is_shown_in_full() {
@@ -240,6 +241,16 @@ fn a_list_is_paged_and_shows_labels() {
     let beyond = print(&mut session, "key list --starting-token 99");
     assert!(beyond.contains(r#""matched_keys": []"#), "{beyond}");
     assert!(!beyond.contains("next_token"), "{beyond}");
+}
+
+#[test]
+fn an_admin_sees_labels_only() {
+    let fake = twelve_keys();
+    let mut session = fake.session();
+    let password = Password::new(b"pw".to_vec());
+    session.login("admin", crate::grammar::Role::Admin, &password).ok().unwrap();
+    let shown = print(&mut session, "key list --verbose");
+    assert!(shown.contains("test_label_1") && !shown.contains("key-info"), "{shown}");
 }
 
 #[test]
