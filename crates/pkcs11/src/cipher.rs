@@ -63,7 +63,6 @@ pub(crate) struct Cipher {
     /// What Update calls gave and was not processed yet.
     held: Zeroizing<Vec<u8>>,
     in_parts: bool,
-    waits_for_pin: bool,
 }
 
 /// Bytes of the caller's, or a copy that is wiped.
@@ -140,21 +139,10 @@ impl Cipher {
             chain,
             counter_bits: parsed.counter_bits,
             iv_place: parsed.iv_place,
-            waits_for_pin: info.always_authenticate && direction == Direction::Decrypt,
             info,
             held: Zeroizing::default(),
             in_parts: false,
         })
-    }
-
-    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come first.
-    pub(crate) fn waits_for_pin(&self) -> bool {
-        self.waits_for_pin
-    }
-
-    /// The PIN was given.
-    pub(crate) fn pin_given(&mut self) {
-        self.waits_for_pin = false;
     }
 
     /// Whether an Update call was made.
@@ -247,7 +235,11 @@ impl Cipher {
                 output.extend_from_slice(&last);
             }
             Mode::Aead(_) | Mode::Rsa => {
-                if all > DATA_BYTES_MAX {
+                let aad = match &self.parameter {
+                    Some(Parameter::Gcm(gcm)) => gcm.aad.len(),
+                    _ => 0,
+                };
+                if all + aad > DATA_BYTES_MAX {
                     return Err(self.length_error());
                 }
                 return self.shot(target, self.kind, self.parameter.clone(), data.to_vec());

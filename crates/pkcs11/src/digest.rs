@@ -74,3 +74,38 @@ pub(crate) fn finish(session: &Session, output: &mut Output<'_>) -> Result<()> {
         Ok(Progress::Done)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{self, input, output, with_mechanism};
+
+    #[test]
+    fn a_digest_in_pieces_is_that_of_the_whole_and_lengths_are_told_first() {
+        let (module, session, _) = fake::token();
+        let begin = || with_mechanism(CKM_SHA256, &[], |given| init(&module, &session, given));
+        begin().unwrap();
+        assert_eq!(begin(), Err(Ckr(CKR_OPERATION_ACTIVE)));
+        let data = input(b"abc");
+        assert_eq!(output(None, |out| digest(&session, data, out)).1, 32);
+        let small = output(Some(31), |out| digest(&session, data, out));
+        assert_eq!((small.0, small.1), (Err(Ckr(CKR_BUFFER_TOO_SMALL)), 32));
+        let whole = output(Some(32), |out| digest(&session, data, out));
+        whole.0.unwrap();
+        assert_eq!(whole.2, Hash::Sha256.digest(b"abc"));
+
+        begin().unwrap();
+        update(&session, input(b"a")).unwrap();
+        update(&session, input(b"bc")).unwrap();
+        assert_eq!(output(None, |out| finish(&session, out)).1, 32);
+        assert_eq!(output(Some(64), |out| finish(&session, out)).2, whole.2);
+        assert_eq!(update(&session, data), Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
+    }
+
+    #[test]
+    fn only_digests_digest() {
+        let (module, session, _) = fake::token();
+        let refused = with_mechanism(CKM_ECDSA, &[], |given| init(&module, &session, given));
+        assert_eq!(refused, Err(Ckr(CKR_MECHANISM_INVALID)));
+    }
+}

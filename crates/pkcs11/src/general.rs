@@ -1,8 +1,9 @@
 //! General-purpose functions (PKCS#11 2.40, section 5.4).
 
 use cryptoki_sys::*;
-use strongroom_client::{Client, Config};
+use strongroom_client::{Client, Config, Options};
 
+use crate::abi::library;
 use crate::error::{Ckr, Result};
 use crate::fork;
 use crate::log;
@@ -37,7 +38,8 @@ pub(crate) fn initialize(arguments: Option<&CK_C_INITIALIZE_ARGS>) -> Result<()>
 fn connect() -> std::result::Result<Client, strongroom_client::Error> {
     let config = Config::load()?;
     log::configure(&config.logging);
-    let client = Client::open(config, PROGRAM)?;
+    let options = Options { program: PROGRAM.to_owned(), library_dir: library::folder() };
+    let client = Client::open_with(config, options)?;
     let info = client.info();
     tracing::info!("connected to {} of cluster {}", info.hsm_id, info.cluster_id);
     Ok(client)

@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 
 use cryptoki_sys::*;
 use strongroom_crypto::Curve;
-use strongroom_crypto::mechanism::Mechanism;
+use strongroom_crypto::mechanism::{Kind, Mechanism};
 use strongroom_wire::message::AttributeReply;
 
 use crate::error::{Ckr, Result};
@@ -29,8 +29,6 @@ pub(crate) struct KeyInfo {
     key_type: u64,
     /// CKF_ENCRYPT, … for CKA_ENCRYPT, …
     usages: CK_FLAGS,
-    /// CKA_ALWAYS_AUTHENTICATE.
-    pub(crate) always_authenticate: bool,
     /// Bytes of an RSA modulus, or of an elliptic curve's field; 0 for other keys.
     pub(crate) bytes: usize,
 }
@@ -81,19 +79,23 @@ impl KeyInfo {
                 .iter()
                 .filter(|(attribute, _)| is_set(*attribute))
                 .fold(0, |flags, (_, flag)| flags | flag),
-            always_authenticate: is_set(CKA_ALWAYS_AUTHENTICATE),
             bytes: modulus.or(field).unwrap_or(0),
         })
     }
 
     /// Whether the key can serve `mechanism` in the way of `usage` (one CKF_ flag).
     fn check(&self, mechanism: &Mechanism, usage: CK_FLAGS) -> Result<()> {
-        if mechanism.key_type.is_some_and(|key_type| key_type != self.key_type) {
+        let secret = self.class == wide(CKO_SECRET_KEY);
+        // HMAC takes generic secrets and keys of its own type; the HSM knows which.
+        let type_fits = match mechanism.operation {
+            Kind::Hmac => secret,
+            _ => mechanism.key_type.is_none_or(|key_type| key_type == self.key_type),
+        };
+        if !type_fits {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }
-        let asymmetric = self.class != wide(CKO_SECRET_KEY);
         let private = usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP) != 0;
-        if asymmetric && private != (self.class == wide(CKO_PRIVATE_KEY)) {
+        if !secret && private != (self.class == wide(CKO_PRIVATE_KEY)) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }
         if self.usages & usage == 0 {

@@ -20,6 +20,8 @@ mod cipher;
 mod digest;
 mod encrypt;
 mod error;
+#[cfg(test)]
+mod fake;
 mod fork;
 mod general;
 mod hsm;

@@ -144,22 +144,25 @@ mod tests {
 
     #[test]
     fn an_unknown_mechanism_is_invalid() {
-        let raw = mechanism(CKM_MD2, &mut 0u8);
+        let mut byte = 0u8;
+        let raw = mechanism(CKM_MD2, &mut byte);
         assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_INVALID));
     }
 
     #[test]
     fn a_mechanism_without_parameter_takes_none() {
-        let raw = mechanism(CKM_SHA256_RSA_PKCS, &mut 0u8);
+        let mut byte = 0u8;
+        let raw = mechanism(CKM_SHA256_RSA_PKCS, &mut byte);
         assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_PARAM_INVALID));
     }
 
     #[test]
     fn a_cbc_iv_is_one_block() {
-        let raw = mechanism(CKM_AES_CBC_PAD, &mut [1u8; 16]);
+        let (mut right, mut short) = ([1u8; 16], [1u8; 15]);
+        let raw = mechanism(CKM_AES_CBC_PAD, &mut right);
         let parsed = read(&raw, false).unwrap();
         assert_eq!(parsed.wire.parameter, Some(Parameter::Iv(vec![1; 16])));
-        let raw = mechanism(CKM_AES_CBC_PAD, &mut [1u8; 15]);
+        let raw = mechanism(CKM_AES_CBC_PAD, &mut short);
         assert_eq!(code(read(&raw, false)), Some(CKR_MECHANISM_PARAM_INVALID));
     }
 

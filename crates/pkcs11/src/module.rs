@@ -21,13 +21,20 @@ pub(crate) struct Module {
     pub(crate) sessions: Sessions,
     /// What is known of keys.
     pub(crate) keys: KeyCache,
+    personality: Personality,
     mechanisms: OnceLock<Vec<MechanismReply>>,
 }
 
 impl Module {
     /// A module over `hsm`.
     pub(crate) fn new(hsm: Box<dyn Hsm>) -> Self {
-        Self { hsm, sessions: Sessions::new(), keys: KeyCache::new(), mechanisms: OnceLock::new() }
+        Self {
+            personality: hsm.personality(),
+            hsm,
+            sessions: Sessions::new(),
+            keys: KeyCache::new(),
+            mechanisms: OnceLock::new(),
+        }
     }
 
     /// The session of a handle.
@@ -37,7 +44,7 @@ impl Module {
 
     /// Whether the token is for programs written for CloudHSM.
     pub(crate) fn is_cloudhsm(&self) -> bool {
-        self.hsm.personality() == Personality::CloudHsm
+        self.personality == Personality::CloudHsm
     }
 
     /// The mechanisms that the HSM offers and this library can speak; asked for once.

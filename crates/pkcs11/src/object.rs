@@ -198,3 +198,92 @@ pub(crate) fn find(
 pub(crate) fn find_final(session: &Session) -> Result<()> {
     operation::step(&mut session.operations().search, |_| Ok(Progress::Done))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{self, AES};
+    use crate::lock::lock;
+
+    fn template<T>(attributes: &mut [CK_ATTRIBUTE], body: impl FnOnce(Template<'_>) -> T) -> T {
+        let count = attributes.len() as CK_ULONG;
+        // SAFETY: live attributes with live values.
+        body(unsafe { Template::new(attributes.as_ptr(), count) }.unwrap())
+    }
+
+    #[test]
+    fn a_search_gives_all_pages_in_any_portions() {
+        let (module, session, state) = fake::token();
+        lock(&state).findable = (1..=8).collect();
+        template(&mut [], |none| find_init(&module, &session, none)).unwrap();
+        let again = template(&mut [], |none| find_init(&module, &session, none));
+        assert_eq!(again, Err(Ckr(CKR_OPERATION_ACTIVE)));
+        let mut all = Vec::new();
+        loop {
+            let mut places = [0; 5];
+            // SAFETY: live places.
+            let mut out = unsafe { Array::new(places.as_mut_ptr(), 5) }.unwrap();
+            let count = find(&module, &session, &mut out).unwrap() as usize;
+            all.extend_from_slice(&places[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(all, (1..=8).collect::<Vec<CK_OBJECT_HANDLE>>());
+        assert_eq!(lock(&state).asked, ["find"; 3]);
+        find_final(&session).unwrap();
+        assert_eq!(find_final(&session), Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
+    }
+
+    #[test]
+    fn every_entry_is_filled_whatever_happens_to_the_others() {
+        let (module, session, state) = fake::token();
+        let mut class: CK_ULONG = 0;
+        let mut small = [0u8; 1];
+        let entry = |kind, value: *mut u8, length: usize| CK_ATTRIBUTE {
+            type_: kind,
+            pValue: value.cast(),
+            ulValueLen: length as CK_ULONG,
+        };
+        let size = size_of::<CK_ULONG>();
+        let mut entries = [
+            entry(CKA_VALUE, small.as_mut_ptr(), 1),
+            entry(0x8765_4321, std::ptr::null_mut(), 0),
+            entry(CKA_KEY_TYPE, small.as_mut_ptr(), 1),
+            entry(CKA_CLASS, (&raw mut class).cast(), size),
+            entry(CKA_KEY_TYPE, std::ptr::null_mut(), 0),
+        ];
+        let read = |entries: &mut [CK_ATTRIBUTE]| {
+            let count = entries.len() as CK_ULONG;
+            // SAFETY: live entries with live values.
+            let mut wanted = unsafe { Wanted::new(entries.as_mut_ptr(), count) }.unwrap();
+            get_attributes(&module, &session, AES, &mut wanted)
+        };
+        assert_eq!(read(&mut entries), Err(Ckr(CKR_ATTRIBUTE_SENSITIVE)));
+        let none = CK_UNAVAILABLE_INFORMATION;
+        let size = size as CK_ULONG;
+        assert_eq!(entries.map(|e| e.ulValueLen), [none, none, none, size, size]);
+        assert_eq!(class, CKO_SECRET_KEY);
+        assert_eq!(lock(&state).asked, ["attributes"]);
+        assert_eq!(read(&mut entries[1..2]), Err(Ckr(CKR_ATTRIBUTE_TYPE_INVALID)));
+        entries[2].ulValueLen = 1;
+        assert_eq!(read(&mut entries[2..3]), Err(Ckr(CKR_BUFFER_TOO_SMALL)));
+    }
+
+    #[test]
+    fn a_read_only_session_leaves_token_objects_as_they_are() {
+        let (module, _, state) = fake::token();
+        let reader = fake::open(&module, CKF_SERIAL_SESSION).unwrap();
+        let reader = module.session(reader).unwrap();
+        let refused = Err(Ckr(CKR_SESSION_READ_ONLY));
+        assert_eq!(destroy(&module, &reader, AES), refused);
+        let mut on = CK_TRUE;
+        let mut token =
+            [CK_ATTRIBUTE { type_: CKA_TOKEN, pValue: (&raw mut on).cast(), ulValueLen: 1 }];
+        let made = template(&mut token, |token| create(&module, &reader, token));
+        assert_eq!(made.map(drop), refused);
+        // To the fake, an object whose CKA_TOKEN is "forbidden" is a session object.
+        lock(&state).forbidden.push(wide(CKA_TOKEN));
+        assert_eq!(destroy(&module, &reader, AES), Ok(()));
+    }
+}

@@ -30,22 +30,6 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
-    /// Whether an operation waits for the PIN of CKU_CONTEXT_SPECIFIC.
-    pub(crate) fn waits_for_pin(&self) -> bool {
-        self.sign.as_ref().is_some_and(Signing::waits_for_pin)
-            || self.decrypt.as_ref().is_some_and(Cipher::waits_for_pin)
-    }
-
-    /// The PIN was right.
-    pub(crate) fn pin_given(&mut self) {
-        if let Some(sign) = &mut self.sign {
-            sign.pin_given();
-        }
-        if let Some(decrypt) = &mut self.decrypt {
-            decrypt.pin_given();
-        }
-    }
-
     /// Ends everything but a digest.
     pub(crate) fn end_uses_of_objects(&mut self) {
         *self = Self { digest: self.digest.take(), ..Self::default() };

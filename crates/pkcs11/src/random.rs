@@ -23,3 +23,23 @@ pub(crate) fn generate(module: &Module, session: &Session, out: &mut Array<'_, u
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+    use crate::lock::lock;
+    use cryptoki_sys::CK_ULONG;
+
+    #[test]
+    fn more_than_one_request_holds_comes_in_several() {
+        let (module, session, state) = fake::token();
+        let mut bytes = vec![0u8; RANDOM_BYTES_MAX + 1];
+        let length = bytes.len() as CK_ULONG;
+        // SAFETY: a live buffer.
+        let mut out = unsafe { Array::new(bytes.as_mut_ptr(), length) }.unwrap();
+        generate(&module, &session, &mut out).unwrap();
+        assert!(bytes.iter().all(|&byte| byte == 9));
+        assert_eq!(lock(&state).asked, ["random"; 2]);
+    }
+}

@@ -77,10 +77,15 @@ impl Sessions {
         (table.len(), read_write)
     }
 
+    /// Held, no session opens or closes and nobody logs in or out.
+    pub(crate) fn in_order(&self) -> MutexGuard<'_, ()> {
+        lock(&self.order)
+    }
+
     /// Runs `change` while no session opens or closes and nobody logs in or out, but only where no
     /// session is open (C_InitToken).
     pub(crate) fn while_none<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _order = lock(&self.order);
+        let _order = self.in_order();
         if read(&self.table).is_empty() { change() } else { Err(Ckr(CKR_SESSION_EXISTS)) }
     }
 }
@@ -93,7 +98,7 @@ pub(crate) fn open(module: &Module, slot_id: CK_SLOT_ID, flags: CK_FLAGS) -> Res
     }
     let read_write = flags & CKF_RW_SESSION != 0;
     let sessions = &module.sessions;
-    let _order = lock(&sessions.order);
+    let _order = sessions.in_order();
     if !read_write && module.hsm.role() == Some(Role::Admin) {
         return Err(Ckr(CKR_SESSION_READ_WRITE_SO_EXISTS));
     }
@@ -116,7 +121,7 @@ pub(crate) fn open(module: &Module, slot_id: CK_SLOT_ID, flags: CK_FLAGS) -> Res
 /// C_CloseSession.
 pub(crate) fn close(module: &Module, handle: CK_SESSION_HANDLE) -> Result<()> {
     let sessions = &module.sessions;
-    let _order = lock(&sessions.order);
+    let _order = sessions.in_order();
     let session = sessions.find(handle)?;
     write(&sessions.table).remove(&session.handle);
     end(module, &session);
@@ -127,7 +132,7 @@ pub(crate) fn close(module: &Module, handle: CK_SESSION_HANDLE) -> Result<()> {
 /// C_CloseAllSessions.
 pub(crate) fn close_all(module: &Module, slot_id: CK_SLOT_ID) -> Result<()> {
     slot::check(slot_id)?;
-    let _order = lock(&module.sessions.order);
+    let _order = module.sessions.in_order();
     let closed = std::mem::take(&mut *write(&module.sessions.table));
     for session in closed.values() {
         end(module, session);
@@ -230,13 +235,13 @@ pub(crate) fn token_user(role: Role) -> &'static str {
 /// C_Login, and C_LoginUser with its user name.
 pub(crate) fn login(
     module: &Module,
-    session: &Session,
     user_type: CK_USER_TYPE,
     user: Option<&[u8]>,
     pin: &[u8],
 ) -> Result<()> {
+    // No key has CKA_ALWAYS_AUTHENTICATE, so no operation waits for its PIN.
     if user_type == CKU_CONTEXT_SPECIFIC {
-        return confirm(module, session, pin);
+        return Err(Ckr(CKR_OPERATION_NOT_INITIALIZED));
     }
     let cloudhsm = module.is_cloudhsm();
     let credentials = match user {
@@ -247,7 +252,7 @@ pub(crate) fn login(
         _ => credentials(cloudhsm, user_type, pin)?,
     };
     let sessions = &module.sessions;
-    let _order = lock(&sessions.order);
+    let _order = sessions.in_order();
     match module.hsm.role() {
         Some(role) if role == credentials.role => return Err(Ckr(CKR_USER_ALREADY_LOGGED_IN)),
         Some(_) => return Err(Ckr(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)),
@@ -260,26 +265,9 @@ pub(crate) fn login(
     module.hsm.login(&credentials.user, credentials.role, &credentials.password)
 }
 
-/// C_Login with CKU_CONTEXT_SPECIFIC: the PIN again, for the operation that a key with
-/// CKA_ALWAYS_AUTHENTICATE was given to.
-fn confirm(module: &Module, session: &Session, pin: &[u8]) -> Result<()> {
-    if module.hsm.role() != Some(Role::CryptoUser) {
-        return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
-    }
-    let _order = lock(&module.sessions.order);
-    let mut operations = session.operations();
-    if !operations.waits_for_pin() {
-        return Err(Ckr(CKR_OPERATION_NOT_INITIALIZED));
-    }
-    let credentials = credentials(module.is_cloudhsm(), CKU_USER, pin)?;
-    module.hsm.login(&credentials.user, credentials.role, &credentials.password)?;
-    operations.pin_given();
-    Ok(())
-}
-
 /// C_Logout.
 pub(crate) fn logout(module: &Module) -> Result<()> {
-    let _order = lock(&module.sessions.order);
+    let _order = module.sessions.in_order();
     if module.hsm.role().is_none() {
         return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
     }
@@ -295,4 +283,112 @@ pub(crate) fn logout(module: &Module) -> Result<()> {
 /// A session's handle as the application sees it.
 pub(crate) fn handle(session: u64) -> CK_SESSION_HANDLE {
     narrow(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{self, PASSWORD};
+    use strongroom_wire::message::Personality;
+
+    const RO: CK_FLAGS = CKF_SERIAL_SESSION;
+    const RW: CK_FLAGS = CKF_SERIAL_SESSION | CKF_RW_SESSION;
+
+    fn state(module: &Module, handle: CK_SESSION_HANDLE) -> CK_STATE {
+        info(module, &module.session(handle).unwrap()).state
+    }
+
+    #[test]
+    fn a_session_is_serial_and_of_the_one_slot() {
+        let (module, _) = fake::module(Personality::Token);
+        assert_eq!(
+            fake::open(&module, CKF_RW_SESSION),
+            Err(Ckr(CKR_SESSION_PARALLEL_NOT_SUPPORTED))
+        );
+        assert_eq!(open(&module, slot::ID + 1, RW), Err(Ckr(CKR_SLOT_ID_INVALID)));
+        assert_eq!(close(&module, 0), Err(Ckr(CKR_SESSION_HANDLE_INVALID)));
+    }
+
+    #[test]
+    fn a_login_is_every_sessions_until_the_last_one_closes() {
+        let (module, fake) = fake::module(Personality::Token);
+        let (reader, writer) = (fake::open(&module, RO).unwrap(), fake::open(&module, RW).unwrap());
+        assert_eq!(state(&module, reader), CKS_RO_PUBLIC_SESSION);
+        login(&module, CKU_USER, None, PASSWORD).unwrap();
+        assert_eq!(state(&module, reader), CKS_RO_USER_FUNCTIONS);
+        assert_eq!(state(&module, writer), CKS_RW_USER_FUNCTIONS);
+        let again = login(&module, CKU_USER, None, PASSWORD);
+        assert_eq!(again, Err(Ckr(CKR_USER_ALREADY_LOGGED_IN)));
+        let other = login(&module, CKU_SO, None, PASSWORD);
+        assert_eq!(other, Err(Ckr(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)));
+        close(&module, reader).unwrap();
+        assert!(lock(&fake).role.is_some());
+        close(&module, writer).unwrap();
+        assert_eq!(lock(&fake).role, None);
+        assert_eq!(logout(&module), Err(Ckr(CKR_USER_NOT_LOGGED_IN)));
+    }
+
+    #[test]
+    fn the_so_and_read_only_sessions_exclude_each_other() {
+        let (module, _) = fake::module(Personality::Token);
+        let reader = fake::open(&module, RO).unwrap();
+        assert_eq!(login(&module, CKU_SO, None, PASSWORD), Err(Ckr(CKR_SESSION_READ_ONLY_EXISTS)));
+        close(&module, reader).unwrap();
+        let writer = fake::open(&module, RW).unwrap();
+        login(&module, CKU_SO, None, PASSWORD).unwrap();
+        assert_eq!(state(&module, writer), CKS_RW_SO_FUNCTIONS);
+        assert_eq!(fake::open(&module, RO), Err(Ckr(CKR_SESSION_READ_WRITE_SO_EXISTS)));
+    }
+
+    #[test]
+    fn handles_are_never_used_twice() {
+        let (module, _) = fake::module(Personality::Token);
+        let first = fake::open(&module, RO).unwrap();
+        close(&module, first).unwrap();
+        let (module, _) = fake::module(Personality::Token);
+        assert_ne!(fake::open(&module, RO).unwrap(), first);
+        assert!(module.session(first).is_err());
+    }
+
+    #[test]
+    fn sessions_are_counted() {
+        let (module, _) = fake::module(Personality::Token);
+        for _ in 0..SESSIONS_MAX {
+            fake::open(&module, RO).unwrap();
+        }
+        assert_eq!(fake::open(&module, RO), Err(Ckr(CKR_SESSION_COUNT)));
+        assert_eq!(module.sessions.count(), (SESSIONS_MAX, 0));
+        close_all(&module, slot::ID).unwrap();
+        assert_eq!(module.sessions.count(), (0, 0));
+    }
+
+    #[test]
+    fn the_hsm_hears_of_a_closed_session_only_where_it_has_objects_of_it() {
+        let (module, fake) = fake::module(Personality::Token);
+        let (with, without) = (fake::open(&module, RO).unwrap(), fake::open(&module, RO).unwrap());
+        module.session(with).unwrap().made_object();
+        close(&module, without).unwrap();
+        assert!(lock(&fake).asked.is_empty());
+        close(&module, with).unwrap();
+        assert_eq!(lock(&fake).asked, ["close"]);
+    }
+
+    #[test]
+    fn a_cloudhsm_pin_is_split_at_its_first_colon() {
+        let pin = credentials(true, CKU_USER, b"alice:pass:word").ok().unwrap();
+        assert_eq!(pin.user, "alice");
+        assert_eq!(pin.password.as_slice(), b"pass:word");
+        let refused = |user_type, pin: &[u8]| credentials(true, user_type, pin).err();
+        assert_eq!(refused(CKU_USER, b"password"), Some(Ckr(CKR_PIN_INCORRECT)));
+        assert_eq!(refused(CKU_USER, b"\xff:password"), Some(Ckr(CKR_PIN_INCORRECT)));
+        assert_eq!(refused(CKU_SO, b"admin:password"), Some(Ckr(CKR_USER_TYPE_INVALID)));
+    }
+
+    #[test]
+    fn a_token_pin_is_the_password_colons_and_all() {
+        let pin = credentials(false, CKU_USER, b"a:b").ok().unwrap();
+        assert_eq!((pin.user.as_str(), pin.password.as_slice()), ("user", b"a:b".as_slice()));
+        assert_eq!(credentials(false, CKU_SO, b"1234").ok().unwrap().user, "so");
+        assert!(credentials(false, 7, b"1234").is_err());
+    }
 }

@@ -32,7 +32,6 @@ pub(crate) struct Signing {
     hash: Option<Hash>,
     /// What Update calls gave; `None` before the first.
     gathered: Option<Gathered>,
-    waits_for_pin: bool,
 }
 
 /// Data that came in pieces.
@@ -68,21 +67,10 @@ impl Signing {
             key,
             mechanism: parsed.wire,
             kind,
-            waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
             info,
             hash: parsed.entry.hash,
             gathered: None,
         })
-    }
-
-    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come first.
-    pub(crate) fn waits_for_pin(&self) -> bool {
-        self.waits_for_pin
-    }
-
-    /// The PIN was given.
-    pub(crate) fn pin_given(&mut self) {
-        self.waits_for_pin = false;
     }
 
     /// The mechanism as it travels.
@@ -173,7 +161,7 @@ pub(crate) fn sign(
     output: &mut Output<'_>,
 ) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
-        if !ready(sign, output)? {
+        if !output.announce(sign.signature_length())? {
             return Ok(Progress::GoesOn);
         }
         let payload = sign.whole(data)?;
@@ -184,9 +172,6 @@ pub(crate) fn sign(
 /// C_SignUpdate.
 pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
-        if sign.waits_for_pin {
-            return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
-        }
         sign.update(data)?;
         Ok(Progress::GoesOn)
     })
@@ -195,20 +180,12 @@ pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
 /// C_SignFinal.
 pub(crate) fn finish(module: &Module, session: &Session, output: &mut Output<'_>) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
-        if !ready(sign, output)? {
+        if !output.announce(sign.signature_length())? {
             return Ok(Progress::GoesOn);
         }
         let payload = sign.pieces();
         complete(module, session, sign, payload, output)
     })
-}
-
-/// Whether the signature can be made now: false where the caller only asks for its length.
-fn ready(sign: &Signing, output: &mut Output<'_>) -> Result<bool> {
-    if sign.waits_for_pin {
-        return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
-    }
-    output.announce(sign.signature_length())
 }
 
 fn complete(

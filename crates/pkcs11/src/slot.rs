@@ -203,17 +203,28 @@ pub(crate) fn init_pin(module: &Module, session: &Session, pin: &[u8]) -> Result
 }
 
 /// C_SetPIN: of the user who is logged in, else of the normal user (PKCS#11 2.40, section 5.5).
+///
+/// The HSM ends every login of a user whose password changes; a program that changed its own PIN
+/// stays logged in all the same, so it is logged in again.
 pub(crate) fn set_pin(module: &Module, session: &Session, old: &[u8], new: &[u8]) -> Result<()> {
     only_token(module)?;
     session.must_write()?;
-    let role = module.hsm.role().unwrap_or(Role::CryptoUser);
+    let _order = module.sessions.in_order();
+    let logged_in = module.hsm.role();
+    let role = logged_in.unwrap_or(Role::CryptoUser);
     let request = Operation::ChangePassword(ChangePassword {
         user: token_user(role).to_owned(),
         role: role.into(),
         password: new.to_vec(),
         old_password: Some(old.to_vec()),
     });
-    module.hsm.tell(session.handle, request)
+    module.hsm.tell(session.handle, request)?;
+    if logged_in.is_some() {
+        module.keys.clear();
+        module.hsm.logout()?;
+        module.hsm.login(token_user(role), role, new)?;
+    }
+    Ok(())
 }
 
 /// CloudHSM's module does not have these functions: users and passwords are the CLI's.

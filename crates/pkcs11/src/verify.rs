@@ -87,3 +87,106 @@ fn complete(
         answer => key_info::used(module, verify.key, answer).map(|()| Progress::Done),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{self, EC_PRIVATE, EC_PUBLIC, GENERIC, input, output, with_mechanism};
+    use crate::lock::lock;
+    use crate::sign;
+
+    fn begin_sign(
+        module: &Module,
+        session: &Session,
+        kind: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<()> {
+        with_mechanism(kind, &[], |given| sign::init(module, session, given, key))
+    }
+
+    fn begin_verify(
+        module: &Module,
+        session: &Session,
+        kind: CK_MECHANISM_TYPE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<()> {
+        with_mechanism(kind, &[], |given| init(module, session, given, key))
+    }
+
+    #[test]
+    fn what_was_signed_in_pieces_verifies_whole_and_what_was_not_does_not() {
+        let (module, session, _) = fake::token();
+        let pairs =
+            [(CKM_ECDSA_SHA256, EC_PRIVATE, EC_PUBLIC), (CKM_SHA256_HMAC, GENERIC, GENERIC)];
+        for (kind, signer, verifier) in pairs {
+            begin_sign(&module, &session, kind, signer).unwrap();
+            sign::update(&session, input(b"some ")).unwrap();
+            sign::update(&session, input(b"data")).unwrap();
+            let (_, length, _) = output(None, |out| sign::finish(&module, &session, out));
+            let signed = output(Some(length), |out| sign::finish(&module, &session, out));
+            signed.0.unwrap();
+
+            for (data, answer) in
+                [(b"some data", Ok(())), (b"same data", Err(Ckr(CKR_SIGNATURE_INVALID)))]
+            {
+                begin_verify(&module, &session, kind, verifier).unwrap();
+                let result = verify(&module, &session, input(data), input(&signed.2));
+                assert_eq!(result, answer);
+            }
+            begin_verify(&module, &session, kind, verifier).unwrap();
+            let short = verify(&module, &session, input(b"some data"), input(&signed.2[1..]));
+            assert_eq!(short, Err(Ckr(CKR_SIGNATURE_LEN_RANGE)));
+        }
+    }
+
+    #[test]
+    fn once_a_key_is_known_an_init_call_asks_nothing() {
+        let (module, session, fake) = fake::token();
+        let sign = || {
+            begin_sign(&module, &session, CKM_ECDSA_SHA256, EC_PRIVATE).unwrap();
+            let signed = output(Some(64), |out| sign::sign(&module, &session, input(b"data"), out));
+            signed.0.unwrap();
+        };
+        sign();
+        lock(&fake).asked.clear();
+        sign();
+        assert_eq!(lock(&fake).asked, ["sign"]);
+    }
+
+    #[test]
+    fn a_key_is_refused_at_init_and_never_from_memory() {
+        let (module, session, fake) = fake::token();
+        let begin = |kind, key| {
+            let result = begin_sign(&module, &session, kind, key);
+            session.operations().sign = None;
+            result
+        };
+        begin(CKM_ECDSA, EC_PRIVATE).unwrap();
+        assert_eq!(begin(CKM_ECDSA, EC_PUBLIC), Err(Ckr(CKR_KEY_TYPE_INCONSISTENT)));
+        assert_eq!(begin(CKM_ECDSA, GENERIC), Err(Ckr(CKR_KEY_TYPE_INCONSISTENT)));
+        assert_eq!(begin(CKM_ECDSA, 77), Err(Ckr(CKR_KEY_HANDLE_INVALID)));
+        assert_eq!(begin(CKM_AES_KEY_GEN, EC_PRIVATE), Err(Ckr(CKR_MECHANISM_INVALID)));
+
+        // Another program takes the permission away, and gives it back.
+        lock(&fake).forbidden.push(crate::module::wide(CKA_SIGN));
+        module.keys.clear();
+        assert_eq!(begin(CKM_ECDSA, EC_PRIVATE), Err(Ckr(CKR_KEY_FUNCTION_NOT_PERMITTED)));
+        lock(&fake).forbidden.clear();
+        begin(CKM_ECDSA, EC_PRIVATE).unwrap();
+    }
+
+    #[test]
+    fn an_error_ends_the_operation_but_a_small_buffer_does_not() {
+        let (module, session, _) = fake::token();
+        begin_sign(&module, &session, CKM_ECDSA_SHA256, EC_PRIVATE).unwrap();
+        let data = input(b"data");
+        let small = output(Some(63), |out| sign::sign(&module, &session, data, out));
+        assert_eq!((small.0, small.1), (Err(Ckr(CKR_BUFFER_TOO_SMALL)), 64));
+        sign::update(&session, data).unwrap();
+        // A multi-part operation can't be ended by C_Sign.
+        let mixed = output(Some(64), |out| sign::sign(&module, &session, data, out));
+        assert_eq!(mixed.0, Err(Ckr(CKR_OPERATION_ACTIVE)));
+        let after = output(Some(64), |out| sign::finish(&module, &session, out));
+        assert_eq!(after.0, Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
+    }
+}

@@ -14,6 +14,7 @@ pub(crate) mod crypto;
 pub(crate) mod general;
 pub(crate) mod interfaces;
 pub(crate) mod keys;
+pub(crate) mod library;
 pub(crate) mod mechanism;
 pub(crate) mod objects;
 pub(crate) mod raw;

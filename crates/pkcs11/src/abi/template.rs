@@ -74,7 +74,7 @@ fn value(attribute: &CK_ATTRIBUTE, form: Form, depth: usize) -> Result<Vec<u8>> 
     let invalid = Ckr(CKR_ATTRIBUTE_VALUE_INVALID);
     if form == Form::Template {
         let size = narrow(size_of::<CK_ATTRIBUTE>() as u64);
-        if depth >= DEPTH_MAX || attribute.ulValueLen % size != 0 {
+        if depth >= DEPTH_MAX || !attribute.ulValueLen.is_multiple_of(size) {
             return Err(invalid);
         }
         // SAFETY: the value is readable for its length by the template's contract, and a value of
