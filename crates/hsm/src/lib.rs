@@ -1,1 +1,42 @@
-//! The HSM process: listeners, trust, hardening, lifecycle
+//! The HSM as a process: data folder, seal, listeners, trust, hardening, start and stop.
+//!
+//! In: a [`Config`], and frames from peers. Out: replies of the engine, on
+//! - port 2223, clients, TLS 1.3 with a certificate under the owner's `customerCA`;
+//! - port 2224, administration, TLS 1.3 with the device's certificate and the provisioner's;
+//! - or a UNIX socket of one user, for the local HSM that a client library starts on demand.
+//!
+//! It decides who may connect and how the process lives; it must hold no policy about keys or
+//! users (the vault's and the engine's), keep no secret longer than a request, and log none.
+//!
+//! Read [`process`] first: it is the life of an HSM from top to bottom.
+
+#![forbid(unsafe_code)]
+
+mod administration;
+mod certificates;
+mod clock;
+mod config;
+mod confine;
+mod connection;
+mod connections;
+mod detach;
+mod error;
+mod folder;
+mod frames;
+mod housekeeping;
+mod link;
+mod listener;
+mod local;
+mod passphrase;
+pub mod process;
+mod stop;
+mod tls;
+mod trust;
+
+pub use certificates::{CertificateError, Which};
+pub use config::{Config, Endpoint, PassphraseSource, SealKind};
+pub use detach::{Log, start_detached};
+pub use error::Error;
+pub use folder::{DEVICE_CERTIFICATE_FILE, LOG_FILE, SOCKET_FILE, SOCKET_POINTER_FILE, new_hsm_id};
+pub use local::start_local;
+pub use process::run;

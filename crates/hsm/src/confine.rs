@@ -1,0 +1,45 @@
+//! What the process may still do once it serves: use its data folder, and nothing else of the file
+//! system; open no TCP connection and no further TCP port.
+//!
+//! Landlock, from kernel 5.13 on, and for the network from 6.7. Best effort: a kernel without it is
+//! logged and served on. It binds the calling thread and those that it starts later, so it comes
+//! before the first thread.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
+};
+
+/// What SQLite and the C library read outside the folder.
+const READABLE: [&str; 2] = ["/dev/urandom", "/dev/null"];
+
+/// Confines this thread and its children to `folders`.
+pub(crate) fn confine(folders: &[&Path]) {
+    match restrict(folders) {
+        Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to the data folder"),
+        Ok(RulesetStatus::PartiallyEnforced) => {
+            tracing::debug!("confined to the data folder as far as this kernel can");
+        }
+        Ok(RulesetStatus::NotEnforced) => {
+            tracing::info!(
+                "this kernel has no Landlock: the process is not confined to its folder"
+            );
+        }
+        Err(e) => tracing::warn!("not confined to the data folder: {e}"),
+    }
+}
+
+fn restrict(folders: &[&Path]) -> Result<RulesetStatus, RulesetError> {
+    const ABI: ABI = ABI::V5;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(ABI))?
+        .handle_access(AccessNet::from_all(ABI))?
+        .create()?
+        .add_rules(path_beneath_rules(folders, AccessFs::from_all(ABI)))?
+        .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(ABI)))?
+        .restrict_self()?;
+    Ok(status.ruleset)
+}
