@@ -33,6 +33,27 @@ pub fn lock_all() -> io::Result<()> {
     check(unsafe { libc::mlockall(libc::MCL_CURRENT | future) })
 }
 
+/// Keeps every open descriptor but the three standard streams and `except` from programs that this
+/// process starts: an HSM started on demand must not hold what its starter happened to have open.
+pub fn keep_descriptors_from_children(except: Option<u32>) -> io::Result<()> {
+    let mark = |first: u32, last: u32| {
+        if first > last {
+            return Ok(());
+        }
+        let flag = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+        // SAFETY: takes integers only, and closes nothing in this process.
+        check(unsafe { libc::close_range(first, last, flag) })
+    };
+    const FIRST: u32 = 3;
+    match except.filter(|except| *except >= FIRST) {
+        None => mark(FIRST, u32::MAX),
+        Some(except) => {
+            mark(FIRST, except - 1)?;
+            mark(except.saturating_add(1), u32::MAX)
+        }
+    }
+}
+
 /// Secret bytes in pages of their own, which aren't swapped, dumped or inherited by a forked
 /// child, and which, where the kernel has memfd_secret, aren't even in the kernel's own map of
 /// memory. Wiped when dropped.
