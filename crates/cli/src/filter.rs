@@ -173,4 +173,18 @@ mod tests {
         }
         assert!(parse(&["key-reference=0x1", "key-reference=0x2"]).is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_word_is_a_filter_or_refused(name in "(attr\\.)?[a-z-]{0,12}", value in ".*") {
+            let _ = parse(&[&format!("{name}={value}")]);
+        }
+
+        #[test]
+        fn references_are_read_as_they_are_shown(handle: u64) {
+            let shown = format!("key-reference={}", crate::key::Key::reference_of(handle));
+            let read = parse(&[&shown]).map_err(|error| error.to_string());
+            proptest::prop_assert_eq!(read.map(|filter| filter.reference), Ok(Some(handle)));
+        }
+    }
 }

@@ -20,11 +20,10 @@ pub(crate) fn main(argv: Vec<OsString>) -> ExitCode {
     let invocation = match Invocation::try_parse_from(argv) {
         Ok(invocation) => invocation,
         Err(help) if interactive::asks_for_help(&help) => {
-            print!("{}", help.render());
-            return ExitCode::SUCCESS;
+            return exit(help.print().is_ok());
         }
         Err(error) => {
-            eprint!("{}", error.render());
+            let _ = error.print();
             return finish(&Err(interactive::misunderstood(&error)));
         }
     };

@@ -4,7 +4,7 @@
 //! the next line, which is what scripts and tests need. Nothing that was read stays in memory: there
 //! is no history, and every buffer is wiped.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::termios::{
@@ -52,8 +52,7 @@ impl<I: AsFd> Terminal<I> {
     /// The next line without its end, `None` when there is none. On a terminal, after `prompt`.
     pub(crate) fn line(&mut self, prompt: &str) -> Result<Option<Zeroizing<String>>, Error> {
         if self.is_interactive() {
-            print!("{prompt}");
-            io::stdout().flush()?;
+            show(&mut io::stdout(), prompt)?;
         }
         self.read_line(LINE_BYTES_MAX)?.map(text).transpose()
     }
@@ -131,15 +130,14 @@ impl<I: AsFd> Prompt for Terminal<I> {
             return Ok(Password::new(std::mem::take(&mut *line)));
         }
         // Not to standard output, which carries the command's JSON.
-        eprint!("{prompt}");
-        io::stderr().flush()?;
+        show(&mut io::stderr(), prompt)?;
         let result = {
             let quiet = Quiet::new(self.input.as_fd().try_clone_to_owned()?)?;
             let result = self.read_hidden();
             drop(quiet);
             result
         };
-        eprintln!();
+        show(&mut io::stderr(), "\n")?;
         result.map(|mut line| Password::new(std::mem::take(&mut *line)))
     }
 }
@@ -172,6 +170,11 @@ impl Drop for Quiet {
 /// What was typed already is kept: it may be the password.
 fn set(terminal: BorrowedFd<'_>, modes: &Termios) -> Result<(), Error> {
     Ok(tcsetattr(terminal, OptionalActions::Drain, modes).map_err(io::Error::from)?)
+}
+
+fn show(out: &mut dyn io::Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn interrupted() -> Error {

@@ -69,4 +69,21 @@ mod tests {
         assert!(!continues(r"key list \\"));
         assert!(!continues("key list"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_cut_or_refused(line in ".*") {
+            let _ = (split(&line), continues(&line));
+        }
+
+        #[test]
+        fn quoted_words_come_back_as_they_were(words in proptest::collection::vec("[^']*", 0..6)) {
+            let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+            let cut = split(&quoted.join(" ")).map_err(|e| e.to_string());
+            proptest::prop_assert_eq!(
+                cut.map(|cut| cut.iter().map(|word| word.to_string()).collect::<Vec<_>>()),
+                Ok(words)
+            );
+        }
+    }
 }
