@@ -1,0 +1,225 @@
+//! Proving who one is: passwords, tickets, lock-out, logout.
+
+use cryptoki_sys::*;
+use strongroom_engine::Channel;
+use strongroom_wire::message::{Operation, Outcome, Random, Request, Role};
+
+use crate::support::*;
+
+#[test]
+fn a_ticket_works_only_with_its_proof_on_its_own_connection() {
+    let hsm = Hsm::active();
+    let alice = hsm.alice();
+    let mut thief = hsm.client();
+    thief.ticket.clone_from(&alice.ticket);
+    assert_eq!(thief.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+    assert_eq!(thief.refused(aes(&[])), CKR_USER_NOT_LOGGED_IN);
+
+    // The right key, over another connection's binding.
+    let mut replayed = alice.another(&hsm);
+    replayed.binding = alice.binding;
+    assert_eq!(replayed.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+
+    let mut honest = alice.another(&hsm);
+    honest.object(aes(&[]));
+}
+
+#[test]
+fn on_a_local_socket_the_proof_signs_the_servers_nonce() {
+    let hsm = Hsm::active();
+    let mut client = hsm.client();
+    let channel = Channel { binding: [0; 32], local: true, peer: "local".to_owned() };
+    client.connection = hsm.engine.connect(channel);
+    let Ok(Some(Outcome::Hello(reply))) = client.call(hello()) else { panic!("no hello") };
+    assert_eq!(reply.server_nonce.len(), 32);
+    client.binding = reply.server_nonce.try_into().unwrap();
+    client.log_in("alice", Role::CryptoUser, PASSWORD).unwrap();
+    client.object(aes(&[]));
+    client.binding = [0; 32];
+    assert_eq!(client.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+}
+
+#[test]
+fn unknown_users_wrong_roles_and_wrong_passwords_look_the_same() {
+    let hsm = Hsm::active();
+    let mut client = hsm.client();
+    let long = "x".repeat(1000);
+    let mut messages = Vec::new();
+    for (user, role, password) in [
+        ("alice", Role::CryptoUser, &b"wrong password"[..]),
+        ("nobody", Role::CryptoUser, PASSWORD),
+        ("alice", Role::Admin, PASSWORD),
+        ("app_user", Role::ApplianceUser, PASSWORD),
+        ("", Role::CryptoUser, PASSWORD),
+        (&long, Role::CryptoUser, PASSWORD),
+        ("alice", Role::CryptoUser, b""),
+    ] {
+        let refused = client.log_in(user, role, password).unwrap_err();
+        assert_eq!(refused.status, CKR_PIN_INCORRECT, "{user}");
+        messages.push(refused.message);
+    }
+    messages.dedup();
+    assert_eq!(messages.len(), 1);
+}
+
+#[test]
+fn names_are_the_same_in_any_case_and_passwords_are_not() {
+    let hsm = Hsm::active();
+    let mut client = hsm.client();
+    client.log_in("ALICE", Role::CryptoUser, PASSWORD).unwrap();
+    let refused = client.log_in("alice", Role::CryptoUser, b"Correct Horse").unwrap_err();
+    assert_eq!(refused.status, CKR_PIN_INCORRECT);
+}
+
+#[test]
+fn five_failures_lock_a_user_until_an_admin_sets_the_password() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.client();
+    for _ in 0..5 {
+        let refused = alice.log_in("alice", Role::CryptoUser, b"wrong password").unwrap_err();
+        assert_eq!(refused.status, CKR_PIN_INCORRECT);
+    }
+    let refused = alice.log_in("alice", Role::CryptoUser, PASSWORD).unwrap_err();
+    assert_eq!(refused.status, CKR_PIN_LOCKED);
+    // Restarting does not help.
+    let hsm = hsm.restart();
+    let refused = hsm.client().log_in("alice", Role::CryptoUser, PASSWORD).unwrap_err();
+    assert_eq!(refused.status, CKR_PIN_LOCKED);
+    hsm.admin().done(change_password("alice", Role::CryptoUser, None, b"another one"));
+    hsm.client().log_in("alice", Role::CryptoUser, b"another one").unwrap();
+}
+
+#[test]
+fn a_good_login_forgives_earlier_failures() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.client();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            alice.log_in("alice", Role::CryptoUser, b"wrong password").unwrap_err();
+        }
+        alice.log_in("alice", Role::CryptoUser, PASSWORD).unwrap();
+    }
+}
+
+#[test]
+fn logout_ends_the_login_on_all_connections_of_the_client_and_on_no_others() {
+    let hsm = Hsm::active();
+    let mut one = hsm.alice();
+    let key = one.pair(p256()).1;
+    let mut two = one.another(&hsm);
+    let mut elsewhere = hsm.alice();
+    let sign = || sign(key, mechanism(CKM_ECDSA_SHA256), b"data");
+    // Each has the key in its cache.
+    for client in [&mut one, &mut two, &mut elsewhere] {
+        client.bytes(sign());
+        client.bytes(sign());
+    }
+    one.done(logout());
+    for client in [&mut one, &mut two] {
+        assert_eq!(client.refused(sign()), CKR_USER_NOT_LOGGED_IN);
+        assert_eq!(client.refused(logout()), CKR_USER_NOT_LOGGED_IN);
+        assert_eq!(client.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+    }
+    elsewhere.bytes(sign());
+}
+
+#[test]
+fn a_new_password_ends_the_users_logins() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.alice();
+    let key = alice.pair(p256()).1;
+    let sign = || sign(key, mechanism(CKM_ECDSA_SHA256), b"data");
+    alice.bytes(sign());
+    hsm.admin().done(change_password("alice", Role::CryptoUser, None, b"another one"));
+    assert_eq!(alice.refused(sign()), CKR_USER_NOT_LOGGED_IN);
+    // The client may log out of what has ended.
+    alice.done(logout());
+    alice.log_in("alice", Role::CryptoUser, b"another one").unwrap();
+    alice.bytes(sign());
+}
+
+#[test]
+fn a_ticket_outlives_a_restart() {
+    let hsm = Hsm::active();
+    let alice = hsm.alice();
+    let hsm = hsm.restart();
+    let mut alice = alice.another(&hsm);
+    alice.object(aes(&[]));
+}
+
+#[test]
+fn a_login_whose_client_is_gone_for_a_day_is_closed() {
+    let hsm = Hsm::active();
+    let alice = hsm.alice();
+    let bob = hsm.bob();
+    let ticket = alice.ticket.clone();
+    let key = alice.key.to_pkcs8().unwrap();
+    let id = alice.id;
+    drop(alice);
+    for _ in 0..25 {
+        pass_ms(60 * 60 * 1000);
+        hsm.engine.housekeeping();
+    }
+    let mut alice = hsm.client();
+    alice.ticket = ticket;
+    alice.id = id;
+    alice.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap();
+    assert_eq!(alice.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+    bob.another(&hsm).object(aes(&[]));
+}
+
+#[test]
+fn nothing_but_health_and_identity_is_answered_before_hello_and_attach() {
+    let hsm = Hsm::active();
+    let channel = Channel { binding: [1; 32], local: false, peer: "test".to_owned() };
+    let mut connection = hsm.engine.connect(channel);
+    let mut status = |operation| {
+        let request = Request { api_level: 1, operation: Some(operation), ..Request::default() };
+        connection.handle(request).status
+    };
+    let random = || Operation::Random(Random { bytes: 4 });
+    assert_eq!(status(Operation::Ping(Default::default())), CKR_OK);
+    assert_eq!(status(random()), CKR_ARGUMENTS_BAD);
+    assert_eq!(status(hello()), CKR_OK);
+    assert_eq!(status(random()), CKR_ARGUMENTS_BAD);
+    assert_eq!(status(Operation::HsmInfo(Default::default())), CKR_OK);
+    assert!(!connection.attached());
+}
+
+#[test]
+fn a_level_that_was_not_agreed_on_is_refused() {
+    let hsm = Hsm::active();
+    let mut client = hsm.client();
+    let reply = client.connection.handle(Request {
+        api_level: 2,
+        operation: Some(Operation::HsmInfo(Default::default())),
+        ..Request::default()
+    });
+    assert_eq!(reply.status, CKR_ARGUMENTS_BAD);
+    let too_new = strongroom_wire::message::Hello {
+        api_level_min: 7,
+        api_level_max: 9,
+        client_name: String::new(),
+    };
+    assert_eq!(client.refused(Operation::Hello(too_new)), CKR_ARGUMENTS_BAD);
+}
+
+#[test]
+fn connections_are_counted_and_only_proven_ones_get_large_frames() {
+    let hsm = Hsm::active();
+    assert_eq!(hsm.engine.connections(), 0);
+    let anonymous = hsm.client();
+    let alice = hsm.alice();
+    assert_eq!(hsm.engine.connections(), 2);
+    assert!(!anonymous.connection.attached());
+    assert!(alice.connection.attached());
+    drop((anonymous, alice));
+    assert_eq!(hsm.engine.connections(), 0);
+}
+
+#[test]
+fn no_password_is_on_the_disk() {
+    let hsm = Hsm::active();
+    let _alice = hsm.alice();
+    assert!(!hsm.disk_holds(PASSWORD));
+}

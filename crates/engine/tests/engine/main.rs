@@ -1,0 +1,17 @@
+//! The engine as its callers see it: requests in, replies out, over a replicator in memory.
+//!
+//! Each module is one subject. `support` has the HSM and the client that they share.
+
+mod attributes;
+mod keys;
+mod logins;
+mod malformed;
+mod operations;
+mod permissions;
+mod retries;
+mod search;
+mod sessions;
+mod support;
+mod token;
+mod users;
+mod wrapping;
