@@ -1,2 +1,68 @@
-//! The strongroom binary
-fn main() {}
+//! The one binary of Strongroom.
+//!
+//! In: a command line. Called as `cloudhsm-cli` or `configure-…` (a link to this file, or the first
+//! argument), it is that program; else it runs an HSM (`hsm`) or a region of HSMs on this machine
+//! (`up`, `down`, `status`, `env`). It must keep no secret but in the region folder's files of mode
+//! 0600, and take none from arguments.
+
+#![forbid(unsafe_code)]
+
+mod administration;
+mod arguments;
+mod down;
+mod env;
+mod error;
+mod first_use;
+mod hsm;
+mod log;
+mod owner;
+mod private_file;
+mod region;
+mod signature;
+mod status;
+mod steps;
+mod up;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let mut argv: Vec<OsString> = std::env::args_os().collect();
+    let is_tool = |name: &OsString| {
+        let name = Path::new(name).file_name().unwrap_or_default();
+        strongroom_cli::PROGRAMS.iter().any(|program| name == *program)
+    };
+    if argv.first().is_some_and(is_tool) {
+        return strongroom_cli::main(argv);
+    }
+    if argv.get(1).is_some_and(is_tool) {
+        argv.remove(0);
+        return strongroom_cli::main(argv);
+    }
+    let command = Arguments::parse_from(argv).command;
+    log::start(&command);
+    let result = match command {
+        Command::Up(options) => up::run(&options),
+        Command::Down(options) => down::run(&options.region()),
+        Command::Status { region, json } => return status::run(&region.region(), json),
+        Command::Env { region, json } => env::run(&region.region(), json),
+        Command::Hsm(options) => hsm::run(&options),
+        Command::FirstUse { dir } => first_use::run(&region::Region::at(&dir)),
+        Command::Version => {
+            println!("strongroom {} (software; not FIPS-validated)", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("strongroom: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

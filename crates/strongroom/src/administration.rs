@@ -1,0 +1,199 @@
+//! The client of port 2224: how a region's provisioner asks an HSM.
+//!
+//! Both ends are pinned: the HSM shows the device certificate that it put into its folder, and the
+//! provisioner proves the key that the HSM was started with.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
+    StreamOwned,
+};
+use strongroom_wire::admin::{
+    AdminOperation, AdminReply, AdminRequest, ClusterCsr, Initialize, Shutdown, Status, StatusReply,
+};
+use strongroom_wire::limits::FRAME_BYTES_MAX;
+use strongroom_wire::{API_LEVEL_MAX, frame};
+
+use crate::error::Error;
+use crate::owner;
+use crate::region::{HsmDescription, Region};
+
+/// For the connection and each answer: the HSM is on this machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to one HSM's port 2224.
+pub(crate) struct Administration {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    hsm: HsmDescription,
+}
+
+impl Administration {
+    /// Connects, and makes sure of the HSM.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] where nothing listens or it is not this HSM; [`Error::File`] where the
+    /// region's own files do not read.
+    pub(crate) fn connect(region: &Region, hsm: &HsmDescription) -> Result<Self, Error> {
+        let tls = tls(region, hsm)?;
+        let unreachable = |e: &dyn std::fmt::Display| unreachable(hsm, e);
+        let stream = TcpStream::connect_timeout(&hsm.administration(), PATIENCE)
+            .and_then(|stream| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_nodelay(true)?;
+                Ok(stream)
+            })
+            .map_err(|e| unreachable(&e))?;
+        let name = ServerName::IpAddress(hsm.address.into());
+        let connection = ClientConnection::new(tls, name).map_err(|e| unreachable(&e))?;
+        let mut administration =
+            Self { stream: StreamOwned::new(connection, stream), hsm: hsm.clone() };
+        let status = administration.status()?;
+        if status.hsm_id != hsm.hsm_id {
+            return Err(unreachable(&format!("{} answers there", status.hsm_id)));
+        }
+        Ok(administration)
+    }
+
+    /// How the HSM does.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub(crate) fn status(&mut self) -> Result<StatusReply, Error> {
+        let reply = self.ask(AdminOperation::Status(Status {}))?;
+        reply.status.ok_or_else(|| unreachable(&self.hsm, &"its answer says nothing"))
+    }
+
+    /// The cluster's certificate signing request, PEM.
+    ///
+    /// # Errors
+    /// Where the cluster is initialised, or the HSM does not answer.
+    pub(crate) fn cluster_request(&mut self) -> Result<String, Error> {
+        Ok(self.ask(AdminOperation::ClusterCsr(ClusterCsr {}))?.cluster_csr)
+    }
+
+    /// Gives the HSM its owner's certificates, PEM.
+    ///
+    /// # Errors
+    /// The check that they failed.
+    pub(crate) fn initialize(
+        &mut self,
+        signed_certificate: String,
+        trust_anchor: String,
+    ) -> Result<(), Error> {
+        self.ask(AdminOperation::Initialize(Initialize { signed_certificate, trust_anchor }))?;
+        Ok(())
+    }
+
+    /// Asks the HSM to stop; it will, after it has answered.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub(crate) fn shut_down(&mut self) -> Result<(), Error> {
+        self.ask(AdminOperation::Shutdown(Shutdown {}))?;
+        Ok(())
+    }
+
+    fn ask(&mut self, operation: AdminOperation) -> Result<AdminReply, Error> {
+        let request = AdminRequest { api_level: API_LEVEL_MAX, operation: Some(operation) };
+        frame::write(&mut self.stream, &request, FRAME_BYTES_MAX)
+            .map_err(|e| unreachable(&self.hsm, &e))?;
+        let reply: AdminReply = frame::read(&mut self.stream, FRAME_BYTES_MAX)
+            .map_err(|e| unreachable(&self.hsm, &e))?;
+        if reply.error.is_empty() { Ok(reply) } else { Err(Error::Refused(reply.error)) }
+    }
+}
+
+fn unreachable(hsm: &HsmDescription, problem: &dyn std::fmt::Display) -> Error {
+    Error::Unreachable {
+        hsm: hsm.hsm_id.clone(),
+        address: hsm.administration().to_string(),
+        problem: problem.to_string(),
+    }
+}
+
+fn tls(region: &Region, hsm: &HsmDescription) -> Result<Arc<ClientConfig>, Error> {
+    let provisioner = region.provisioner();
+    let device_file = region.device_certificate(hsm);
+    if !device_file.exists() {
+        return Err(unreachable(hsm, &"it has never been started"));
+    }
+    let device = owner::read_certificate(&device_file)?;
+    let certificate = owner::read_certificate(&provisioner.certificate)?;
+    let key: PrivateKeyDer<'static> = owner::read_key(&provisioner.key)?
+        .serialize_der()
+        .try_into()
+        .map_err(Error::file(&provisioner.key))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = DeviceVerifier { device, provider: Arc::clone(&provider) };
+    let failed = |problem: rustls::Error| Error::Certificate {
+        what: "TLS of the provisioner",
+        problem: problem.to_string(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(vec![certificate], key)
+        .map_err(failed)?;
+    Ok(Arc::new(config))
+}
+
+/// Accepts exactly one certificate.
+#[derive(Debug)]
+struct DeviceVerifier {
+    device: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for DeviceVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if end_entity.as_ref() == self.device.as_ref() {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken here".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether an error says that nothing listens there.
+pub(crate) fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { .. })
+}

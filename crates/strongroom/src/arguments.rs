@@ -1,0 +1,170 @@
+//! The command line. Nothing secret may be given on it: other processes can read it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::region::Region;
+
+/// Strongroom, an open CloudHSM.
+#[derive(Parser)]
+#[command(name = "strongroom", version, about, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "Also: strongroom cloudhsm-cli …, strongroom configure-pkcs11 … (or links of \
+those names to this program).\nSTRONGROOM_LOG sets what is logged: error, warn, info, debug, trace.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Set up and run a region on this machine, or start it again: an HSM, its owner's CA, an admin,
+    /// a crypto user, keys, a first signature
+    Up(UpOptions),
+    /// Stop the region; its keys stay in its folder
+    Down(RegionOptions),
+    /// Say how the region does
+    Status {
+        #[command(flatten)]
+        region: RegionOptions,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a shell needs to use the region: eval "$(strongroom env)"
+    Env {
+        #[command(flatten)]
+        region: RegionOptions,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run one HSM
+    Hsm(HsmOptions),
+    /// Print the version
+    Version,
+    /// The part of `up` that uses the region as a program does: keys and a signature, by PKCS#11
+    #[command(hide = true)]
+    FirstUse {
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct RegionOptions {
+    /// The region's folder [default: $STRONGROOM_DIR, else region beside the build, else
+    /// ~/.local/share/strongroom/region]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl RegionOptions {
+    pub(crate) fn region(&self) -> Region {
+        match &self.dir {
+            Some(dir) => Region::at(dir),
+            None => Region::default(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) region: RegionOptions,
+    /// How many HSMs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) hsms: u32,
+    /// Stay until the region is told to stop (SIGTERM, Ctrl-C, strongroom down)
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Where the first HSM listens: a new region's counts, an old one keeps its own
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 10)))]
+    pub(crate) address: IpAddr,
+    /// Added to ports 2223 and 2224, as with --address
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port_offset: u16,
+}
+
+#[derive(Args)]
+pub(crate) struct HsmOptions {
+    /// The data folder, made at the first start
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// A private HSM of this user on a UNIX socket in DIR; returns when it listens
+    #[arg(long, conflicts_with_all = ["listen", "provisioner"])]
+    pub(crate) local: bool,
+    /// With --local: end after so many seconds without a connection
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub(crate) idle_seconds: u64,
+    /// The address to listen on, at ports 2223 (clients) and 2224 (administration)
+    #[arg(long, value_name = "IP", required_unless_present = "local")]
+    pub(crate) listen: Option<IpAddr>,
+    /// Added to the ports
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port_offset: u16,
+    /// PEM file: the certificate whose key may administer this HSM
+    #[arg(long, value_name = "FILE", required_unless_present = "local")]
+    pub(crate) provisioner: Option<PathBuf>,
+    /// For which programs the token is [default: cloudhsm; with --local: token]
+    #[arg(long, value_enum)]
+    pub(crate) personality: Option<PersonalityArgument>,
+    /// How the root secret is kept
+    #[arg(long, value_enum, default_value_t = SealArgument::File)]
+    pub(crate) seal: SealArgument,
+    /// With --seal passphrase: read it from this open descriptor instead of asking
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// This HSM's id, at its first start [default: a random one]
+    #[arg(long, value_name = "hsm-…")]
+    pub(crate) hsm_id: Option<String>,
+    /// Its cluster's id, at its first start [default: a random one]
+    #[arg(long, value_name = "cluster-…")]
+    pub(crate) cluster_id: Option<String>,
+    /// With --local: do not return, and log here
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Started by another Strongroom process
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PersonalityArgument {
+    /// PIN user:password, one slot, no C_InitToken
+    Cloudhsm,
+    /// Plain PINs, C_InitToken, C_InitPIN
+    Token,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SealArgument {
+    /// A key file beside the data: for development
+    File,
+    /// A passphrase given at each start
+    Passphrase,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_hsm_on_the_network_needs_an_address_and_a_provisioner() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split_whitespace()).is_ok();
+        assert!(!parse("strongroom hsm --dir D"));
+        assert!(!parse("strongroom hsm --dir D --listen 127.0.1.10"));
+        assert!(parse("strongroom hsm --dir D --listen 127.0.1.10 --provisioner P"));
+        assert!(parse("strongroom hsm --local --dir D"));
+        assert!(!parse("strongroom hsm --local --dir D --listen 127.0.1.10"));
+    }
+}

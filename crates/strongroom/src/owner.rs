@@ -1,0 +1,114 @@
+//! The owner's part of a region that `up` makes: customerCA, and what it signs.
+//!
+//! On a cluster for real use the owner does this elsewhere, with a CA whose key no HSM host sees;
+//! `docs/` has the `openssl` commands.
+
+use std::path::Path;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::CertificateDer;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::private_file;
+use crate::region::KeyFiles;
+
+/// The years within which the certificates of a region for trying out count.
+const FIRST_YEAR: i32 = 2020;
+const LAST_YEAR: i32 = 2049;
+
+/// Makes the provisioner's key and certificate, where they are missing.
+///
+/// # Errors
+/// Where they cannot be made or written.
+pub(crate) fn make_provisioner(files: &KeyFiles) -> Result<(), Error> {
+    let mut params = named("Strongroom provisioner");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    make(files, "provisioner's certificate", &params)
+}
+
+/// Makes customerCA, where it is missing.
+///
+/// # Errors
+/// As [`make_provisioner`].
+pub(crate) fn make_customer_ca(files: &KeyFiles) -> Result<(), Error> {
+    make(files, "customerCA", &customer_ca())
+}
+
+/// Signs a cluster's request with customerCA. Gives the cluster's certificate, PEM.
+///
+/// # Errors
+/// Where the request does not parse, or a file does not read.
+pub(crate) fn sign_cluster(files: &KeyFiles, request: &str) -> Result<String, Error> {
+    const WHAT: &str = "cluster certificate";
+    let mut request = CertificateSigningRequestParams::from_pem(request).map_err(making(WHAT))?;
+    validity(&mut request.params);
+    request.params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    request.params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    request.params.use_authority_key_identifier_extension = true;
+    let issuer = Issuer::new(customer_ca(), read_key(&files.key)?);
+    let certificate = request.signed_by(&issuer).map_err(making(WHAT))?;
+    Ok(certificate.pem())
+}
+
+/// A certificate in a PEM file.
+///
+/// # Errors
+/// Where it is none.
+pub(crate) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, Error> {
+    let pem = std::fs::read(path).map_err(Error::file(path))?;
+    let (label, der) = pem_rfc7468::decode_vec(&pem).map_err(Error::file(path))?;
+    if label != "CERTIFICATE" {
+        return Err(Error::file(path)(format!("it is a {label}")));
+    }
+    Ok(der.into())
+}
+
+/// A private key in a PEM file.
+///
+/// # Errors
+/// Where it is none.
+pub(crate) fn read_key(path: &Path) -> Result<KeyPair, Error> {
+    let pem = Zeroizing::new(std::fs::read_to_string(path).map_err(Error::file(path))?);
+    KeyPair::from_pem(&pem).map_err(Error::file(path))
+}
+
+/// Makes a self-signed certificate and its key. The certificate is written last: where it is there,
+/// both are.
+fn make(files: &KeyFiles, what: &'static str, params: &CertificateParams) -> Result<(), Error> {
+    if files.certificate.exists() {
+        return Ok(());
+    }
+    let key = KeyPair::generate().map_err(making(what))?;
+    let certificate = params.self_signed(&key).map_err(making(what))?;
+    private_file::write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+    private_file::write(&files.certificate, certificate.pem().as_bytes())
+}
+
+fn customer_ca() -> CertificateParams {
+    let mut params = named("customerCA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "Strongroom region for development");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    validity(&mut params);
+    params
+}
+
+fn validity(params: &mut CertificateParams) {
+    params.not_before = rcgen::date_time_ymd(FIRST_YEAR, 1, 1);
+    params.not_after = rcgen::date_time_ymd(LAST_YEAR, 12, 31);
+}
+
+fn making(what: &'static str) -> impl FnOnce(rcgen::Error) -> Error {
+    move |error| Error::Certificate { what, problem: error.to_string() }
+}

@@ -1,0 +1,287 @@
+//! `strongroom up`: from nothing to a region that has signed, or the same region started again.
+//!
+//! Each step looks first whether it is done, so that an `up` that was interrupted anywhere is
+//! finished by the next, and one on a finished region only starts and signs.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+
+use serde_json::json;
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use strongroom_client::{Client, Config};
+use strongroom_hsm::{Log, new_hsm_id, start_detached};
+use strongroom_wire::message::{
+    ActivateCluster, ClusterPhase, CreateUser, ListUsers, Operation, Outcome, Role,
+};
+
+use crate::administration::{Administration, is_refused};
+use crate::arguments::UpOptions;
+use crate::error::Error;
+use crate::region::{Credentials, Description, HsmDescription, Login, Region};
+use crate::steps::Steps;
+use crate::{first_use, owner, private_file, region};
+
+/// The first admin of a CloudHSM cluster has this name.
+const ADMIN: &str = "admin";
+const CRYPTO_USER: &str = "crypto_user";
+const PROGRAM: &str = concat!("strongroom ", env!("CARGO_PKG_VERSION"));
+/// Of 62 signs: some 142 bits.
+const PASSWORD_CHARS: usize = 24;
+
+/// Sets the region up and runs it.
+///
+/// # Errors
+/// The step that failed; what came before stays.
+pub(crate) fn run(options: &UpOptions) -> Result<(), Error> {
+    if options.hsms != 1 {
+        return Err(Error::Usage(format!(
+            "--hsms {}: this version runs regions of one HSM; clusters of several come with \
+             replication",
+            options.hsms
+        )));
+    }
+    let region = options.region.region();
+    let module = region::module()?;
+    let mut steps = Steps::begin();
+    println!("Strongroom region in {}", region.dir().display());
+
+    let description = describe(&region, options, &mut steps)?;
+    let [hsm, ..] = description.hsms.as_slice() else {
+        return Err(Error::file(region.dir())("region.json names no HSM"));
+    };
+    let child = start(&region, &description, hsm, options.foreground, &mut steps)?;
+    initialise(&region, hsm, &mut steps)?;
+    write_client_config(&region, &description)?;
+    let credentials = activate(&region, &mut steps)?;
+    drop(credentials);
+    first_use::start(&region, &module)?;
+    say_what_next(&region, &steps);
+    match child {
+        Some(child) if options.foreground => stay(&region, hsm, child),
+        _ => Ok(()),
+    }
+}
+
+/// The region's folder and description, made where they are missing.
+fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<Description, Error> {
+    private_file::make_folder(region.dir())?;
+    if let Some(description) = region.find()? {
+        steps.done(format_args!("region found: {}", description.cluster_id));
+        return Ok(description);
+    }
+    owner::make_provisioner(&region.provisioner())?;
+    let hsm = HsmDescription {
+        hsm_id: new_hsm_id()?,
+        address: options.address,
+        port_offset: options.port_offset,
+    };
+    let description = Description { cluster_id: new_cluster_id()?, hsms: vec![hsm] };
+    region.describe(&description)?;
+    steps.done(format_args!("region folder made, for {}", description.cluster_id));
+    Ok(description)
+}
+
+fn new_cluster_id() -> Result<String, Error> {
+    let id = new_hsm_id()?;
+    Ok(format!("cluster-{}", id.trim_start_matches("hsm-")))
+}
+
+/// The HSM's process, where it does not run yet.
+fn start(
+    region: &Region,
+    description: &Description,
+    hsm: &HsmDescription,
+    foreground: bool,
+    steps: &mut Steps,
+) -> Result<Option<Child>, Error> {
+    let place = hsm.clients();
+    match Administration::connect(region, hsm) {
+        Ok(_) if foreground => {
+            return Err(Error::Usage(format!(
+                "{} runs already; `strongroom down{}` stops it",
+                hsm.hsm_id,
+                region.option()
+            )));
+        }
+        Ok(_) => {
+            steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
+            return Ok(None);
+        }
+        Err(e) if is_refused(&e) => {}
+        Err(e) => return Err(e),
+    }
+    let folder = region.hsm_folder(hsm);
+    private_file::make_folder(&folder)?;
+    let arguments: Vec<std::ffi::OsString> = vec![
+        "hsm".into(),
+        "--dir".into(),
+        folder.into(),
+        "--listen".into(),
+        hsm.address.to_string().into(),
+        "--port-offset".into(),
+        hsm.port_offset.to_string().into(),
+        "--provisioner".into(),
+        region.provisioner().certificate.into(),
+        "--hsm-id".into(),
+        hsm.hsm_id.clone().into(),
+        "--cluster-id".into(),
+        description.cluster_id.clone().into(),
+    ];
+    let log = region.hsm_log(hsm);
+    let log = if foreground { Log::Inherited } else { Log::File(&log) };
+    let child = start_detached(arguments, None, log)?;
+    private_file::write(&region.pid_file(hsm), child.id().to_string().as_bytes())?;
+    steps.done(format_args!("{} listens on {place}", hsm.hsm_id));
+    Ok(Some(child))
+}
+
+/// customerCA, and with it the owner's word on the cluster.
+fn initialise(region: &Region, hsm: &HsmDescription, steps: &mut Steps) -> Result<(), Error> {
+    let mut administration = Administration::connect(region, hsm)?;
+    if administration.status()?.phase() != ClusterPhase::Uninitialized {
+        return Ok(());
+    }
+    let files = region.customer_ca();
+    owner::make_customer_ca(&files)?;
+    steps.done("customerCA made: the region's owner");
+    let request = administration.cluster_request()?;
+    let certificate = owner::sign_cluster(&files, &request)?;
+    steps.done("the cluster's request signed with customerCA");
+    let anchor =
+        std::fs::read_to_string(&files.certificate).map_err(Error::file(&files.certificate))?;
+    administration.initialize(certificate, anchor)?;
+    steps.done("cluster initialised: it belongs to customerCA");
+    Ok(())
+}
+
+fn write_client_config(region: &Region, description: &Description) -> Result<(), Error> {
+    let servers: Vec<_> = description
+        .hsms
+        .iter()
+        .map(|hsm| {
+            let place = hsm.clients();
+            json!({"hostname": place.ip().to_string(), "port": place.port(), "enable": true})
+        })
+        .collect();
+    region.keep_client_config(&json!({
+        "clusters": [{
+            "type": "hsm1",
+            "cluster": {
+                "hsm_ca_file": region.customer_ca().certificate,
+                "servers": servers,
+                // One HSM has every key at once.
+                "options": {"disable_key_availability_check": true},
+            },
+        }],
+        "personality": "cloudhsm",
+        "cluster_id": description.cluster_id,
+    }))
+}
+
+/// The first admin and the crypto user. Their passwords are on disk before the HSM hears of them,
+/// so that no interruption leaves a cluster that nobody can enter.
+fn activate(region: &Region, steps: &mut Steps) -> Result<Credentials, Error> {
+    let credentials = match region.credentials()? {
+        Some(credentials) => credentials,
+        None => {
+            let credentials = new_credentials()?;
+            region.keep_credentials(&credentials)?;
+            credentials
+        }
+    };
+    let client = Client::open(Config::read(&region.client_config())?, PROGRAM)?;
+    if client.info().phase != ClusterPhase::Active {
+        let password = credentials.admin.password.as_bytes().to_vec();
+        client.call(0, Operation::ActivateCluster(ActivateCluster { password }))?;
+        steps.done(format_args!("cluster activated: admin `{ADMIN}` has a password"));
+    }
+    let admin = &credentials.admin;
+    client.login(&admin.user, Role::Admin, admin.password.as_bytes())?;
+    if !has_crypto_user(&client, &credentials)? {
+        client.call(
+            0,
+            Operation::CreateUser(CreateUser {
+                user: credentials.crypto_user.user.clone(),
+                role: Role::CryptoUser.into(),
+                password: credentials.crypto_user.password.as_bytes().to_vec(),
+            }),
+        )?;
+        steps.done(format_args!("crypto user `{CRYPTO_USER}` created"));
+    }
+    client.logout()?;
+    Ok(credentials)
+}
+
+fn has_crypto_user(client: &Client, credentials: &Credentials) -> Result<bool, Error> {
+    let Some(Outcome::Users(users)) = client.call(0, Operation::ListUsers(ListUsers {}))? else {
+        return Ok(false);
+    };
+    Ok(users.users.iter().any(|user| user.user == credentials.crypto_user.user))
+}
+
+fn new_credentials() -> Result<Credentials, Error> {
+    let login =
+        |user: &str| Ok::<_, Error>(Login { user: user.to_owned(), password: new_password()? });
+    let crypto_user = login(CRYPTO_USER)?;
+    let pin = format!("{}:{}", crypto_user.user, crypto_user.password);
+    Ok(Credentials { admin: login(ADMIN)?, crypto_user, pin })
+}
+
+fn new_password() -> Result<String, Error> {
+    const SIGNS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut password = String::with_capacity(PASSWORD_CHARS);
+    while password.len() < PASSWORD_CHARS {
+        let mut byte = [0];
+        aws_lc_rs::rand::fill(&mut byte)
+            .map_err(|_| Error::Usage("the system gives no random bytes".to_owned()))?;
+        // Of 256 values 248 are four times 62: the others would make some signs likelier.
+        if byte[0] < 248 {
+            password.push(char::from(SIGNS[usize::from(byte[0] % 62)]));
+        }
+    }
+    Ok(password)
+}
+
+fn say_what_next(region: &Region, steps: &Steps) {
+    let program = std::env::args().next().unwrap_or_else(|| "strongroom".to_owned());
+    let option = region.option();
+    println!(
+        "Ready after {} ms.\n\
+         This is software, not FIPS-validated, and its seal is a file: whoever reads {} reads the \
+         keys.\n\n\
+         Next:\n  \
+         eval \"$({program} env{option})\"\n  \
+         pkcs11-tool --module $STRONGROOM_PKCS11 --login --pin $CLOUDHSM_PIN --list-objects\n  \
+         {program} status{option}\n  \
+         {program} down{option}",
+        steps.total_ms(),
+        region.dir().display(),
+    );
+}
+
+/// Waits until the HSM ends, and ends it when this process is told to.
+fn stay(region: &Region, hsm: &HsmDescription, mut child: Child) -> Result<(), Error> {
+    let failed = "waiting for the HSM";
+    let (mut woken, waker) = UnixStream::pair().map_err(Error::io(failed))?;
+    for signal in [SIGTERM, SIGINT, SIGCHLD] {
+        let waker = waker.try_clone().map_err(Error::io(failed))?;
+        signal_hook::low_level::pipe::register(signal, waker).map_err(Error::io(failed))?;
+    }
+    loop {
+        if let Some(status) = child.try_wait().map_err(Error::io(failed))? {
+            if status.success() {
+                return Ok(());
+            }
+            return Err(Error::Program { program: "the HSM", problem: status.to_string() });
+        }
+        woken.read_exact(&mut [0]).map_err(Error::io(failed))?;
+        if child.try_wait().map_err(Error::io(failed))?.is_none() {
+            match Administration::connect(region, hsm).and_then(|mut a| a.shut_down()) {
+                // It is on its way out already.
+                Err(e) if is_refused(&e) => {}
+                other => other?,
+            }
+        }
+    }
+}
