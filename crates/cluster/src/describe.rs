@@ -1,6 +1,7 @@
 //! An applied entry in the words of the audit log: who did what to what.
 
 use strongroom_store::audit::{ActorKind, ChangeRecord};
+use strongroom_vault::limits::USER_NAME_CHARS_MAX;
 use strongroom_vault::{Actor, Command, Entry, LogIndex, Outcome, Refusal, State};
 
 /// What is known of an entry before it is applied: `state` still has the login that it may end.
@@ -58,13 +59,19 @@ fn name(command: &Command) -> &'static str {
     }
 }
 
+/// A name as the audit log keeps it. Who is not logged in may give any name, and must not fill the
+/// disk with it; one that is too long shows that it is.
+fn cut(name: &str) -> String {
+    name.chars().take(USER_NAME_CHARS_MAX + 1).collect()
+}
+
 /// The objects and the user that a command is about.
 fn targets(state: &State, command: &Command) -> (Vec<u64>, String) {
     match command {
         Command::CreateUser { name, .. }
         | Command::DeleteUser { name, .. }
         | Command::ChangePassword { name, .. }
-        | Command::ChargeLogin { name, .. } => (Vec::new(), name.clone()),
+        | Command::ChargeLogin { name, .. } => (Vec::new(), cut(name)),
         Command::OpenLogin { user, .. } | Command::RefundLogin { user, .. } => {
             (Vec::new(), state.user(*user).map(|user| user.name.clone()).unwrap_or_default())
         }
@@ -78,5 +85,16 @@ fn targets(state: &State, command: &Command) -> (Vec<u64>, String) {
         | Command::InitPin { .. }
         | Command::CloseLogins { .. }
         | Command::CreateObjects { .. } => (Vec::new(), String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_cannot_fill_the_audit_log_with_a_name() {
+        assert_eq!(cut("crypto_user"), "crypto_user");
+        assert_eq!(cut(&"ä".repeat(70_000)).chars().count(), USER_NAME_CHARS_MAX + 1);
     }
 }

@@ -63,7 +63,7 @@ impl FileSeal {
     }
 
     /// The key of one blob.
-    fn key_of(&self, salt: &[u8]) -> SecretBytes {
+    pub(crate) fn key_of(&self, salt: &[u8]) -> SecretBytes {
         symmetric::derive(self.key.as_bytes(), &[b"strongroom seal 1 file\0", salt].concat())
     }
 }

@@ -15,6 +15,8 @@ mod blob;
 mod error;
 mod file;
 mod passphrase;
+#[cfg(test)]
+mod vectors;
 mod write;
 
 use std::path::Path;

@@ -35,10 +35,10 @@ pub struct PassphraseSeal {
 
 /// What a guess costs.
 #[derive(Clone, Copy)]
-struct Cost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
+pub(crate) struct Cost {
+    pub(crate) memory_kib: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
 }
 
 impl PassphraseSeal {
@@ -54,7 +54,7 @@ impl PassphraseSeal {
         Ok(Self { passphrase, cost })
     }
 
-    fn stretch(&self, cost: Cost, salt: &[u8]) -> Result<SecretBytes, Error> {
+    pub(crate) fn stretch(&self, cost: Cost, salt: &[u8]) -> Result<SecretBytes, Error> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_BYTES))
             .map_err(|_| Error::Damaged("the parameters of the passphrase's hash"))?;
         let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
@@ -90,7 +90,7 @@ impl Seal for PassphraseSeal {
 }
 
 impl Cost {
-    fn to_bytes(self) -> [u8; PARAMETERS_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; PARAMETERS_BYTES] {
         let mut bytes = [0; PARAMETERS_BYTES];
         let numbers = [self.memory_kib, self.passes, self.lanes];
         for (chunk, number) in bytes.chunks_exact_mut(4).zip(numbers) {

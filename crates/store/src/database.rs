@@ -4,6 +4,7 @@
 //! go on meanwhile. Deleted rows are overwritten (secure_delete), though they were only ciphertext.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -34,6 +35,8 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // The folder is locked: whoever else holds the database is an error, not to be waited for.
+    connection.busy_timeout(Duration::ZERO)?;
     // journal_mode answers with a row, and says what it became.
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {

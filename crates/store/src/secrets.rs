@@ -5,7 +5,7 @@ use strongroom_crypto::{Curve, SecretBytes, generate_ec, random};
 use strongroom_seal::{Seal, fetch, keep};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{Error, Folder, KeyRing};
+use crate::{Error, Folder, KeyRing, database};
 
 const FILE: &str = "secrets.sealed";
 const FORMAT: u32 = 1;
@@ -76,10 +76,16 @@ impl Secrets {
     ///
     /// # Errors
     /// Where the seal does not open, or what it holds is not secrets of this format.
+    /// [`Error::Tampered`] where a store is there and its secrets are not: new ones would not open
+    /// it.
     pub fn load(folder: &Folder, seal: &dyn Seal) -> Result<Option<Self>, Error> {
-        fetch(seal, &folder.path().join(FILE))?
-            .map(|bytes| Self::from_bytes(bytes.as_bytes()))
-            .transpose()
+        match fetch(seal, &folder.path().join(FILE))? {
+            Some(bytes) => Self::from_bytes(bytes.as_bytes()).map(Some),
+            None if folder.path().join(database::FILE).exists() => {
+                Err(Error::tampered(FILE, "secrets", "the file is missing, and a store is there"))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Keeps the secrets in a folder, durably, in place of those that are there.
@@ -233,6 +239,17 @@ mod tests {
         let made = Secrets::load_or_generate(&folder, &seal).unwrap();
         let again = Secrets::load_or_generate(&folder, &seal).unwrap();
         assert_eq!(made.to_bytes().as_bytes(), again.to_bytes().as_bytes());
+    }
+
+    #[test]
+    fn a_store_without_its_secrets_gets_no_new_ones() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let seal = FileSeal::open_or_create(&root.path().join("seal.key")).unwrap();
+        std::fs::write(root.path().join(database::FILE), b"").unwrap();
+        let refused = Secrets::load_or_generate(&folder, &seal);
+        assert!(matches!(refused, Err(Error::Tampered { .. })));
+        assert!(!root.path().join(FILE).exists());
     }
 
     #[test]

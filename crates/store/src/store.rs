@@ -13,7 +13,7 @@ use crate::write::Writer;
 use crate::{Error, Folder};
 
 /// An entry that the vault has applied, and what it left.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Applied {
     /// Its number: one after the last.
     pub index: LogIndex,
@@ -26,7 +26,7 @@ pub struct Applied {
 }
 
 /// What one transaction writes.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Batch {
     /// Applied entries, in order.
     pub entries: Vec<Applied>,

@@ -11,6 +11,7 @@ import struct
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ENTRY = b"strongroom log entry 1\0"
@@ -19,13 +20,24 @@ AUDIT = b"strongroom audit 1\0"
 TABLES = {"meta": 1, "log": 2, "records": 3, "blobs": 4, "audit": 5}
 
 
+def hkdf(key, info):
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key)
+
+
+def seal_secret(kind, parameters, salt, key, secret):
+    check = hkdf(key, b"strongroom seal 1 check")
+    header = b"SRSEAL" + bytes([1, kind]) + parameters + salt + check
+    sealed = AESGCM(hkdf(key, b"strongroom seal 1 key")).encrypt(bytes(12), secret, header)
+    return header + sealed
+
+
 def u64(number):
     return struct.pack(">Q", number)
 
 
 def derive(root, context, epoch, boot, salt, hsm_id):
     info = context + u64(epoch) + u64(boot) + salt + hsm_id
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(root)
+    return hkdf(root, info)
 
 
 def nonce(counter):
@@ -103,7 +115,27 @@ def main():
             {"sequence": sequence, "kind": kind, "body": body.hex(), "hash": before.hex()}
         )
 
+    secret, seal_salt = b"the secrets of an HSM", bytes(range(0x20, 0x40))
+    file_key = hkdf(root, b"strongroom seal 1 file\0" + seal_salt)
+    cost = {"memory_kib": 256, "passes": 2, "lanes": 2}
+    stretched = Argon2id(
+        salt=seal_salt, length=32, iterations=cost["passes"], lanes=cost["lanes"],
+        memory_cost=cost["memory_kib"],
+    ).derive(b"correct horse")
+    parameters = struct.pack(">III", cost["memory_kib"], cost["passes"], cost["lanes"])
+    plain = {"salt": seal_salt.hex(), "secret": secret.hex()}
+    seals = {
+        "file": plain | {
+            "key": root.hex(), "sealed": seal_secret(1, b"", seal_salt, file_key, secret).hex(),
+        },
+        "passphrase": plain | cost | {
+            "passphrase": "correct horse",
+            "sealed": seal_secret(2, parameters, seal_salt, stretched, secret).hex(),
+        },
+    }
+
     vectors = {
+        "seals": seals,
         "entries": entries,
         "records": records,
         "tally": {"key": tally_key.hex(), "of_records": tally(shares).hex()},
