@@ -111,7 +111,8 @@ pub fn verify(
             // for verification, the signature may have a shorter length but must be composed as
             // specified before."
             let most = 2 * key.curve().field_bytes();
-            if signature.is_empty() || signature.len() > most || signature.len() % 2 != 0 {
+            if signature.is_empty() || signature.len() > most || !signature.len().is_multiple_of(2)
+            {
                 return Err(Error::SignatureLength);
             }
             let (r, s) = signature.split_at(signature.len() / 2);

@@ -22,8 +22,8 @@ pub fn generate_secret(key_type: u64, length: usize) -> Result<Key, Error> {
 
 /// A new RSA private key with a modulus of exactly `bits` bits: 2048 to 4096 in steps of 256.
 ///
-/// `public_exponent` (big-endian) is odd and from 65537 to 33 bits, as FIPS 186-5 (A.1.1) has it
-/// within what aws-lc takes; others are [`Error::ParameterInvalid`].
+/// `public_exponent` (big-endian) is odd, at least 65537 as FIPS 186-5 (A.1.1) and CloudHSM have it,
+/// and of at most the 32 bits that aws-lc takes; others are [`Error::ParameterInvalid`].
 ///
 /// Both CKM_RSA_PKCS_KEY_PAIR_GEN and CKM_RSA_X9_31_KEY_PAIR_GEN come here: aws-lc has no
 /// generator with X9.31's auxiliary primes (FIPS 186-5, A.1.6), so both use its FIPS generator of
@@ -37,7 +37,7 @@ pub fn generate_rsa(bits: u32, public_exponent: &[u8]) -> Result<Key, Error> {
         RsaKey::generate_fips(bits)
     } else {
         let large_enough = exponent.len() > 3 || (exponent.len() == 3 && exponent > F4);
-        let small_enough = exponent.len() < 5 || (exponent.len() == 5 && exponent[0] == 1);
+        let small_enough = exponent.len() <= 4;
         let odd = exponent.last().is_some_and(|last| last & 1 == 1);
         if !(large_enough && small_enough && odd) {
             return Err(Error::ParameterInvalid);
