@@ -55,8 +55,7 @@ pub(crate) struct Cipher {
     mode: Mode,
     kind: u64,
     parameter: Option<Parameter>,
-    /// CBC's next IV or CTR's next counter.
-    chain: [u8; BLOCK],
+    chain: Chain,
     counter_bits: u32,
     iv_place: Option<IvPlace>,
     info: Arc<KeyInfo>,
@@ -65,21 +64,13 @@ pub(crate) struct Cipher {
     in_parts: bool,
 }
 
-/// Bytes of the caller's, or a copy that is wiped.
-enum Joined<'a> {
-    Borrowed(&'a [u8]),
-    Owned(Zeroizing<Vec<u8>>),
-}
-
-impl std::ops::Deref for Joined<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
+/// What one shot hands on to the next.
+#[derive(Clone, Copy)]
+struct Chain {
+    /// CBC's next IV or CTR's next counter.
+    block: [u8; BLOCK],
+    /// CTR: blocks until the counter would wrap.
+    blocks_left: u128,
 }
 
 /// Where shots go: the HSM, for one session.
@@ -124,11 +115,15 @@ impl Cipher {
             Kind::RsaPkcs | Kind::RsaOaep => Mode::Rsa,
             _ => return Err(Ckr(CKR_MECHANISM_INVALID)),
         };
-        let chain = match (&parsed.wire.parameter, mode) {
+        let block = match (&parsed.wire.parameter, mode) {
             (Some(Parameter::Iv(iv)), Mode::Cbc | Mode::CbcPad | Mode::Ctr) => {
                 iv.as_slice().try_into().map_err(|_| Ckr(CKR_MECHANISM_PARAM_INVALID))?
             }
             _ => [0; BLOCK],
+        };
+        let blocks_left = match mode {
+            Mode::Ctr => counters_left(block, parsed.counter_bits),
+            _ => 0,
         };
         Ok(Self {
             key,
@@ -136,7 +131,7 @@ impl Cipher {
             mode,
             kind: parsed.wire.kind,
             parameter: parsed.wire.parameter,
-            chain,
+            chain: Chain { block, blocks_left },
             counter_bits: parsed.counter_bits,
             iv_place: parsed.iv_place,
             info,
@@ -177,13 +172,13 @@ impl Cipher {
             self.held.extend_from_slice(input);
             return Ok(Zeroizing::default());
         }
-        let from_input = now - self.held.len();
-        let mut output = Zeroizing::new(Vec::with_capacity(now));
+        let (first, rest) = input.split_at(now - self.held.len());
+        let mut output = room(now)?;
         let mut chain = self.chain;
-        self.shots(target, &self.with_held(&input[..from_input]), &mut chain, &mut output)?;
+        self.shots(target, first, &mut chain, &mut output)?;
         self.chain = chain;
         self.held.clear();
-        self.held.extend_from_slice(&input[from_input..]);
+        self.held.extend_from_slice(rest);
         Ok(output)
     }
 
@@ -219,20 +214,28 @@ impl Cipher {
         if blocks_only && !all.is_multiple_of(BLOCK) || too_short {
             return Err(self.length_error());
         }
-        let data = self.with_held(input);
-        let mut output = Zeroizing::new(Vec::with_capacity(all + BLOCK));
         let mut chain = self.chain;
         match self.mode {
             Mode::Ecb | Mode::Cbc | Mode::Ctr => {
-                self.shots(target, &data, &mut chain, &mut output)?;
+                let mut output = room(all)?;
+                self.shots(target, input, &mut chain, &mut output)?;
+                Ok(output)
             }
             Mode::CbcPad => {
                 // All but the last piece go as plain CBC. The last has the padding.
                 let before = all.saturating_sub(1) / DATA_BYTES_MAX * DATA_BYTES_MAX;
-                self.shots(target, &data[..before], &mut chain, &mut output)?;
-                let parameter = Some(Parameter::Iv(chain.to_vec()));
-                let last = self.shot(target, self.kind, parameter, data[before..].to_vec())?;
+                let mut output = room(all + BLOCK)?;
+                let last = if before == 0 {
+                    [&self.held, input].concat()
+                } else {
+                    let (first, last) = input.split_at(before - self.held.len());
+                    self.shots(target, first, &mut chain, &mut output)?;
+                    last.to_vec()
+                };
+                let parameter = Some(Parameter::Iv(chain.block.to_vec()));
+                let last = self.shot(target, self.kind, parameter, last)?;
                 output.extend_from_slice(&last);
+                Ok(output)
             }
             Mode::Aead(_) | Mode::Rsa => {
                 let aad = match &self.parameter {
@@ -242,31 +245,28 @@ impl Cipher {
                 if all + aad > DATA_BYTES_MAX {
                     return Err(self.length_error());
                 }
-                return self.shot(target, self.kind, self.parameter.clone(), data.to_vec());
+                let data = [&self.held, input].concat();
+                self.shot(target, self.kind, self.parameter.clone(), data)
             }
         }
-        Ok(output)
     }
 
-    /// Processes `data` in shots that the HSM takes.
+    /// Processes what is held and `input`, in shots that the HSM takes. What a mode that can be cut
+    /// holds is at most a block.
     fn shots(
         &self,
         target: Target<'_>,
-        data: &[u8],
-        chain: &mut [u8; BLOCK],
+        input: &[u8],
+        chain: &mut Chain,
         output: &mut Zeroizing<Vec<u8>>,
     ) -> Result<()> {
-        data.chunks(DATA_BYTES_MAX)
-            .try_for_each(|piece| self.piece(target, piece.to_vec(), chain, output))
-    }
-
-    /// What is held, and `input` behind it.
-    fn with_held<'a>(&self, input: &'a [u8]) -> Joined<'a> {
-        if self.held.is_empty() {
-            Joined::Borrowed(input)
-        } else {
-            Joined::Owned(Zeroizing::new([&self.held, input].concat()))
+        let (first, rest) = input.split_at(input.len().min(DATA_BYTES_MAX - self.held.len()));
+        let first = [&self.held, first].concat();
+        if !first.is_empty() {
+            self.piece(target, first, chain, output)?;
         }
+        rest.chunks(DATA_BYTES_MAX)
+            .try_for_each(|piece| self.piece(target, piece.to_vec(), chain, output))
     }
 
     /// One shot of a mode that can be cut, and what it hands on to the next.
@@ -274,7 +274,7 @@ impl Cipher {
         &self,
         target: Target<'_>,
         data: Vec<u8>,
-        chain: &mut [u8; BLOCK],
+        chain: &mut Chain,
         output: &mut Zeroizing<Vec<u8>>,
     ) -> Result<()> {
         let kind = match self.mode {
@@ -283,11 +283,11 @@ impl Cipher {
         };
         let parameter = match self.mode {
             Mode::Ecb => None,
-            _ => Some(Parameter::Iv(chain.to_vec())),
+            _ => Some(Parameter::Iv(chain.block.to_vec())),
         };
         let length = data.len();
         let next_counter = match self.mode {
-            Mode::Ctr => Some(self.advance(*chain, length)?),
+            Mode::Ctr => Some(self.advance(chain, length)?),
             _ => None,
         };
         let last_of_input = data.last_chunk::<BLOCK>().copied();
@@ -300,7 +300,7 @@ impl Cipher {
             Direction::Decrypt => last_of_input,
         };
         if let Some(next) = next_counter.or(last_ciphertext) {
-            *chain = next;
+            chain.block = next;
         }
         output.extend_from_slice(&result);
         Ok(())
@@ -308,14 +308,11 @@ impl Cipher {
 
     /// CTR's counter after `length` bytes. PKCS#11 2.40 mechanisms, section 2.10.3: the counter is
     /// the block's last `ulCounterBits` bits, and data that would make it wrap is out of range.
-    fn advance(&self, counter: [u8; BLOCK], length: usize) -> Result<[u8; BLOCK]> {
-        let counter = u128::from_be_bytes(counter);
-        let mask = u128::MAX >> (128 - self.counter_bits);
+    fn advance(&self, chain: &mut Chain, length: usize) -> Result<[u8; BLOCK]> {
         let blocks = length.div_ceil(BLOCK) as u128;
-        // The counter of the last block must still be one.
-        if blocks > 0 && blocks - 1 > mask - (counter & mask) {
-            return Err(Ckr(CKR_DATA_LEN_RANGE));
-        }
+        chain.blocks_left = chain.blocks_left.checked_sub(blocks).ok_or(self.length_error())?;
+        let counter = u128::from_be_bytes(chain.block);
+        let mask = counter_mask(self.counter_bits);
         let next = (counter & !mask) | (counter.wrapping_add(blocks) & mask);
         Ok(next.to_be_bytes())
     }
@@ -353,4 +350,23 @@ impl Cipher {
             Direction::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
         })
     }
+}
+
+/// The bits of a CTR block that count. `bits` is 1 to 128.
+fn counter_mask(bits: u32) -> u128 {
+    u128::MAX >> (128 - bits)
+}
+
+/// Blocks that a counter can count before it wraps.
+fn counters_left(block: [u8; BLOCK], bits: u32) -> u128 {
+    let mask = counter_mask(bits);
+    (mask - (u128::from_be_bytes(block) & mask)).saturating_add(1)
+}
+
+/// Space for output. A caller may claim a buffer larger than this machine's memory: that is an
+/// error of this call, and must not end the program.
+fn room(bytes: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let mut output = Zeroizing::new(Vec::new());
+    output.try_reserve_exact(bytes).map_err(|_| Ckr(CKR_HOST_MEMORY))?;
+    Ok(output)
 }

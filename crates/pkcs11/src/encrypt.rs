@@ -235,9 +235,12 @@ mod tests {
         let mut counter = [0x22; 16];
         counter[15] = 0xfe;
         let parameter = ctr(8, counter);
-        let run = |data: &[u8]| run(&module, &session, Encrypt, CKM_AES_CTR, &parameter, &[data]);
-        assert!(run(&[0; 32]).is_ok());
-        assert_eq!(run(&[0; 33]), Err(Ckr(CKR_DATA_LEN_RANGE)));
+        let run =
+            |pieces: &[&[u8]]| run(&module, &session, Encrypt, CKM_AES_CTR, &parameter, pieces);
+        assert!(run(&[&[0; 32]]).is_ok());
+        assert_eq!(run(&[&[0; 33]]), Err(Ckr(CKR_DATA_LEN_RANGE)));
+        assert!(run(&[&[0; 16], &[0; 16]]).is_ok());
+        assert_eq!(run(&[&[0; 32], &[0; 1]]), Err(Ckr(CKR_DATA_LEN_RANGE)));
     }
 
     #[test]

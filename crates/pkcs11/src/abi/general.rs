@@ -178,7 +178,7 @@ pub(crate) unsafe extern "C" fn C_InitToken(
 ) -> CK_RV {
     with_module("C_InitToken", |module| {
         // SAFETY: PKCS#11's contract.
-        let pin = unsafe { Input::new(pin, pin_length)? };
+        let pin = unsafe { Input::required(pin, pin_length)? };
         // SAFETY: PKCS#11's contract: 32 bytes.
         let label = unsafe { Place::new(label.cast::<[u8; 32]>())? }.get();
         slot::init_token(module, slot, pin.at_most(PIN_BYTES_MAX, CKR_PIN_LEN_RANGE)?, label)
@@ -197,7 +197,7 @@ pub(crate) unsafe extern "C" fn C_InitPIN(
 ) -> CK_RV {
     with_session("C_InitPIN", session, |module, session| {
         // SAFETY: PKCS#11's contract.
-        let pin = unsafe { Input::new(pin, pin_length)? };
+        let pin = unsafe { Input::required(pin, pin_length)? };
         slot::init_pin(module, session, pin.at_most(PIN_BYTES_MAX, CKR_PIN_LEN_RANGE)?)
     })
 }
@@ -216,9 +216,9 @@ pub(crate) unsafe extern "C" fn C_SetPIN(
 ) -> CK_RV {
     with_session("C_SetPIN", session, |module, session| {
         // SAFETY: PKCS#11's contract.
-        let old = unsafe { Input::new(old, old_length)? };
+        let old = unsafe { Input::required(old, old_length)? };
         // SAFETY: PKCS#11's contract.
-        let new = unsafe { Input::new(new, new_length)? };
+        let new = unsafe { Input::required(new, new_length)? };
         slot::set_pin(
             module,
             session,
@@ -296,7 +296,7 @@ pub(crate) unsafe extern "C" fn C_Login(
 ) -> CK_RV {
     with_session("C_Login", session, |module, _| {
         // SAFETY: PKCS#11's contract.
-        let pin = unsafe { Input::new(pin, pin_length)? };
+        let pin = unsafe { Input::required(pin, pin_length)? };
         let pin = pin.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
         session::login(module, user_type, None, pin)
     })
@@ -317,7 +317,7 @@ pub(crate) unsafe extern "C" fn C_LoginUser(
 ) -> CK_RV {
     with_session("C_LoginUser", session, |module, _| {
         // SAFETY: PKCS#11's contract.
-        let pin = unsafe { Input::new(pin, pin_length)? };
+        let pin = unsafe { Input::required(pin, pin_length)? };
         let pin = pin.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
         // SAFETY: PKCS#11's contract.
         let user = unsafe { Input::new(user, user_length)? };

@@ -38,6 +38,19 @@ impl Input<'_> {
         Ok(Self { pointer, length, call: PhantomData })
     }
 
+    /// As [`Input::new`], where null is refused whatever the length: a PIN, even an empty one, since
+    /// null would ask for a PIN pad.
+    ///
+    /// # Safety
+    /// As for [`Input::new`].
+    pub(crate) unsafe fn required(pointer: *const u8, length: CK_ULONG) -> Result<Self> {
+        if pointer.is_null() {
+            return Err(Ckr(CKR_ARGUMENTS_BAD));
+        }
+        // SAFETY: this function's contract.
+        unsafe { Self::new(pointer, length) }
+    }
+
     /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.length
