@@ -25,6 +25,8 @@ mod object;
 mod refusal;
 mod replicator;
 mod state;
+#[cfg(test)]
+mod testing;
 mod user;
 
 pub use authorise::{Action, Principal};

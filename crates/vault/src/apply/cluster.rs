@@ -163,3 +163,119 @@ fn fixed_user(id: UserId, name: &str, role: Role) -> User {
 fn no_cluster() -> Refusal {
     bad("the cluster is not created yet")
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::{CKR_FUNCTION_NOT_SUPPORTED, CKR_USER_NOT_LOGGED_IN};
+
+    use super::*;
+    use crate::testing::{World, aes, ckr, create_user, init_token, verifier};
+    use crate::{Actor, Command, Handle};
+
+    #[test]
+    fn a_cluster_goes_from_created_to_active_once() {
+        let mut world = World::created(Personality::CloudHsm);
+        let initialise =
+            Command::InitialiseCluster { cluster_certificate: vec![1], trust_anchor: vec![2] };
+        let activate = Command::ActivateCluster { verifier: verifier("admin") };
+        assert_eq!(world.state.phase(), Phase::Uninitialized);
+        assert!(world.apply(Actor::Anonymous, activate.clone()).is_err());
+        assert!(world.apply(Actor::Anonymous, initialise.clone()).is_err());
+        world.must(Actor::System, initialise.clone());
+        assert_eq!(world.state.phase(), Phase::Initialized);
+        assert_eq!(world.state.trust_anchor(), Some(&[2][..]));
+        assert!(world.apply(Actor::System, initialise).is_err());
+        let admin = world.state.user(ADMIN).map(|user| user.role);
+        assert_eq!(admin, Some(Role::UnactivatedAdmin));
+        world.must(Actor::Anonymous, activate.clone());
+        assert_eq!(world.state.phase(), Phase::Active);
+        // Nobody sets the admin's password in this way again.
+        assert!(world.apply(Actor::Anonymous, activate.clone()).is_err());
+        assert!(world.apply(Actor::System, activate).is_err());
+        assert_eq!(world.state.user_by_name("app_user").map(|user| user.id), Some(APPLIANCE));
+        world.check();
+    }
+
+    #[test]
+    fn a_cluster_is_created_once_and_by_its_hsm_only() {
+        let mut world = World::new();
+        let create = |cluster_id: &str| Command::CreateCluster {
+            masking_domain: [1; 16],
+            cluster_id: cluster_id.to_owned(),
+            personality: Personality::CloudHsm,
+        };
+        assert!(world.apply(Actor::Anonymous, create("cluster-1")).is_err());
+        assert!(world.apply(Actor::System, create("")).is_err());
+        assert!(world.apply(Actor::System, create(&"x".repeat(65))).is_err());
+        world.must(Actor::System, create("cluster-1"));
+        assert!(world.apply(Actor::System, create("cluster-2")).is_err());
+        assert_eq!(world.state.cluster_id(), "cluster-1");
+    }
+
+    #[test]
+    fn init_token_destroys_everything_and_gives_no_number_twice() {
+        let (mut world, so, user) = World::token();
+        let key = world.object(user, aes(Personality::Token));
+        let so_epoch = world.state.user_by_name("so").expect("the SO").epoch;
+        let old_user = world.user_of(user);
+        assert!(world.apply(Actor::Anonymous, init_token(so_epoch - 1)).is_err());
+        assert_eq!(world.state.object_count(), 1);
+        world.must(Actor::Anonymous, init_token(so_epoch));
+        assert_eq!(world.state.object_count(), 0);
+        assert!(world.state.principal(so).is_err());
+        assert!(world.state.principal(user).is_err());
+        assert!(world.state.user_by_name("user").is_none());
+        world.check();
+        // What was known of the SO before is of no use now.
+        let stale = Command::OpenLogin { user: ADMIN, epoch: so_epoch };
+        assert!(world.apply(Actor::Anonymous, stale).is_err());
+        let so = world.login("so", Role::Admin);
+        world.must(so, Command::InitPin { verifier: verifier("user") });
+        let user = world.login("user", Role::CryptoUser);
+        assert!(world.user_of(user) > old_user);
+        assert!(world.object(user, aes(Personality::Token)) > key);
+        world.check();
+    }
+
+    #[test]
+    fn the_sos_pin_that_init_token_checked_must_still_be_the_sos() {
+        let mut world = World::created(Personality::Token);
+        world.must(Actor::Anonymous, init_token(0));
+        // Two programs initialise the token at once: the second one knew no SO.
+        assert_eq!(ckr(world.apply(Actor::Anonymous, init_token(0))), CKR_PIN_INCORRECT);
+    }
+
+    #[test]
+    fn init_pin_is_the_sos_and_unlocks_the_user() {
+        let (mut world, so, user) = World::token();
+        let init_pin = || Command::InitPin { verifier: verifier("new") };
+        for actor in [user, Actor::Anonymous, Actor::System] {
+            assert_eq!(ckr(world.apply(actor, init_pin())), CKR_USER_NOT_LOGGED_IN);
+        }
+        for _ in 0..5 {
+            let charge = Command::ChargeLogin { name: "user".to_owned(), role: Role::CryptoUser };
+            world.must(Actor::Anonymous, charge);
+        }
+        let before = world.user_of(user);
+        world.must(so, init_pin());
+        assert!(world.state.principal(user).is_err());
+        let user = world.login("user", Role::CryptoUser);
+        // The same user, so that the objects stay theirs.
+        assert_eq!(world.user_of(user), before);
+        world.check();
+    }
+
+    #[test]
+    fn each_personality_refuses_the_others_commands() {
+        let (mut token, so, _) = World::token();
+        let created = token.apply(so, create_user("alice", Role::CryptoUser));
+        assert_eq!(ckr(created), CKR_FUNCTION_NOT_SUPPORTED);
+        let mut cloudhsm = World::cloudhsm();
+        let admin = cloudhsm.admin();
+        let init_pin = Command::InitPin { verifier: verifier("x") };
+        for (actor, command) in [(Actor::Anonymous, init_token(0)), (admin, init_pin)] {
+            assert_eq!(ckr(cloudhsm.apply(actor, command)), CKR_FUNCTION_NOT_SUPPORTED);
+        }
+        assert!(cloudhsm.state.object(Handle::FIRST).is_none());
+    }
+}

@@ -104,3 +104,131 @@ impl State {
         Ok(Outcome::Done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, ckr, verifier};
+    use crate::{Actor, Command};
+
+    fn charge(world: &mut World, name: &str) -> Result<Outcome, Refusal> {
+        let command = Command::ChargeLogin { name: name.to_owned(), role: Role::CryptoUser };
+        world.apply(Actor::Anonymous, command)
+    }
+
+    #[test]
+    fn five_failures_lock_a_user_even_from_the_right_password() {
+        let mut world = World::cloudhsm();
+        world.crypto_user("alice");
+        for failures in 1..=5 {
+            match charge(&mut world, "alice") {
+                Ok(Outcome::LoginCharged { user: Some(user) }) => {
+                    assert_eq!(user.failures, failures);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(ckr(charge(&mut world, "alice")), CKR_PIN_LOCKED);
+        world.check();
+    }
+
+    #[test]
+    fn the_fifth_attempt_may_still_be_the_right_one() {
+        let mut world = World::cloudhsm();
+        world.crypto_user("alice");
+        for _ in 0..4 {
+            assert!(charge(&mut world, "alice").is_ok());
+        }
+        world.login("alice", Role::CryptoUser);
+        let user = world.state.user_by_name("alice").expect("alice");
+        assert_eq!(user.failures, 0);
+    }
+
+    #[test]
+    fn a_new_password_unlocks_and_ends_logins() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        for _ in 0..5 {
+            assert!(charge(&mut world, "alice").is_ok());
+        }
+        let admin = world.admin();
+        world.must(
+            admin,
+            Command::ChangePassword {
+                name: "ALICE".to_owned(),
+                role: Role::CryptoUser,
+                verifier: verifier("new"),
+            },
+        );
+        assert!(charge(&mut world, "alice").is_ok());
+        assert_eq!(ckr(world.state.principal(alice)), cryptoki_sys::CKR_USER_NOT_LOGGED_IN);
+        world.check();
+    }
+
+    #[test]
+    fn a_password_that_changes_while_it_is_checked_opens_nothing() {
+        let mut world = World::cloudhsm();
+        world.crypto_user("alice");
+        let Ok(Outcome::LoginCharged { user: Some(user) }) = charge(&mut world, "alice") else {
+            panic!("alice is not known");
+        };
+        let admin = world.admin();
+        world.must(
+            admin,
+            Command::ChangePassword {
+                name: "alice".to_owned(),
+                role: Role::CryptoUser,
+                verifier: verifier("new"),
+            },
+        );
+        for command in [
+            Command::OpenLogin { user: user.id, epoch: user.epoch },
+            Command::RefundLogin { user: user.id, epoch: user.epoch },
+        ] {
+            assert_eq!(ckr(world.apply(Actor::Anonymous, command)), CKR_PIN_INCORRECT);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_like_a_known_one() {
+        let mut world = World::cloudhsm();
+        let before = world.state.users.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(charge(&mut world, "nobody"), Ok(Outcome::LoginCharged { user: None }));
+        assert!(world.state.users().eq(before.iter()));
+        // A name under another role, and users without a password, are unknown too.
+        for (name, role) in
+            [("admin", Role::CryptoUser), ("app_user", Role::ApplianceUser), ("", Role::Admin)]
+        {
+            let command = Command::ChargeLogin { name: name.to_owned(), role };
+            let result = world.apply(Actor::Anonymous, command);
+            assert_eq!(result, Ok(Outcome::LoginCharged { user: None }), "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_ends_another_users_login() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let bob = world.crypto_user("bob");
+        let (Actor::Login(login), Actor::Login(own)) = (alice, bob) else { unreachable!() };
+        let close = Command::CloseLogins { logins: vec![own, login] };
+        assert!(world.apply(bob, close.clone()).is_err());
+        assert!(world.apply(Actor::Anonymous, close.clone()).is_err());
+        assert!(world.state.principal(alice).is_ok());
+        assert!(world.state.principal(bob).is_ok());
+        world.must(Actor::System, close.clone());
+        assert!(world.state.principal(alice).is_err());
+        // Logins that are gone are passed over.
+        world.must(Actor::System, close);
+        world.check();
+    }
+
+    #[test]
+    fn a_token_without_a_users_pin_says_so() {
+        let (mut world, ..) = World::token();
+        assert!(charge(&mut world, "user").is_ok());
+        let so_epoch = world.state.user_by_name("so").expect("the SO").epoch;
+        world.must(Actor::Anonymous, crate::testing::init_token(so_epoch));
+        assert_eq!(ckr(charge(&mut world, "user")), CKR_USER_PIN_NOT_INITIALIZED);
+    }
+}

@@ -54,7 +54,8 @@ impl State {
         // A login that has ended takes no place in the memory; its retry is refused again.
         let who = self.principal(actor)?;
         let result = self.run(who, command, changes);
-        if remember {
+        // Nor does what a stranger is refused: strangers could fill it.
+        if remember && (result.is_ok() || who != Principal::Anonymous) {
             self.remember(client, sequence, lowest_unanswered, &result, changes);
         }
         result

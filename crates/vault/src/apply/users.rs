@@ -156,3 +156,125 @@ pub(super) fn check_verifier(verifier: &PasswordVerifier) -> Result<(), Refusal>
 fn in_the_way(what: &str) -> Refusal {
     Refusal::new(CKR_ACTION_PROHIBITED, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::{CKR_ARGUMENTS_BAD, CKR_USER_NOT_LOGGED_IN};
+
+    use super::*;
+    use crate::testing::{World, aes, ckr, create_user, verifier};
+    use crate::{Actor, Command};
+
+    fn delete(name: &str, role: Role) -> Command {
+        Command::DeleteUser { name: name.to_owned(), role }
+    }
+
+    fn new_password(name: &str, role: Role) -> Command {
+        Command::ChangePassword { name: name.to_owned(), role, verifier: verifier("new") }
+    }
+
+    #[test]
+    fn names_are_kept_in_lower_case_and_are_of_one_user() {
+        let mut world = World::cloudhsm();
+        let admin = world.admin();
+        world.must(admin, create_user("Crypto_User1", Role::CryptoUser));
+        assert!(world.state.user_by_name("CRYPTO_user1").is_some());
+        for role in [Role::CryptoUser, Role::Admin] {
+            assert!(world.apply(admin, create_user("crypto_USER1", role)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_name_has_letters_digits_and_underscores_only() {
+        let mut world = World::cloudhsm();
+        let admin = world.admin();
+        let long = "a".repeat(32);
+        for name in ["", "a b", "a:b", "ä", "a-b", "a\0", &long] {
+            let result = world.apply(admin, create_user(name, Role::CryptoUser));
+            assert_eq!(ckr(result), CKR_ARGUMENTS_BAD, "{name:?}");
+        }
+        assert!(world.apply(admin, create_user(&long[1..], Role::CryptoUser)).is_ok());
+    }
+
+    #[test]
+    fn numbers_count_from_three_and_are_never_used_again() {
+        let mut world = World::cloudhsm();
+        let admin = world.admin();
+        let made = world.must(admin, create_user("alice", Role::CryptoUser));
+        assert_eq!(made, Outcome::UserCreated(UserId(3)));
+        world.must(admin, delete("alice", Role::CryptoUser));
+        let made = world.must(admin, create_user("alice", Role::CryptoUser));
+        assert_eq!(made, Outcome::UserCreated(UserId(4)));
+        world.check();
+    }
+
+    #[test]
+    fn only_an_admin_makes_users_and_of_two_roles_only() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let admin = world.admin();
+        let bob = || create_user("bob", Role::CryptoUser);
+        assert_eq!(ckr(world.apply(Actor::Anonymous, bob())), CKR_USER_NOT_LOGGED_IN);
+        assert_eq!(ckr(world.apply(alice, bob())), CKR_ACTION_PROHIBITED);
+        assert!(world.apply(Actor::System, bob()).is_err());
+        for role in [Role::UnactivatedAdmin, Role::ApplianceUser] {
+            assert!(world.apply(admin, create_user("bob", role)).is_err());
+        }
+        world.must(admin, bob());
+    }
+
+    #[test]
+    fn the_last_admin_stays() {
+        let mut world = World::cloudhsm();
+        let first = world.admin();
+        assert_eq!(ckr(world.apply(first, delete("admin", Role::Admin))), CKR_ACTION_PROHIBITED);
+        world.must(first, create_user("second", Role::Admin));
+        world.must(first, delete("second", Role::Admin));
+        assert!(world.apply(first, delete("admin", Role::Admin)).is_err());
+    }
+
+    #[test]
+    fn a_user_with_objects_or_a_login_stays() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let key = world.object(alice, aes(Personality::CloudHsm));
+        let admin = world.admin();
+        let refused = world.apply(admin, delete("alice", Role::CryptoUser));
+        assert!(refused.is_err_and(|refusal| refusal.message.contains("owns objects")));
+        world.must(alice, Command::DestroyObject { handle: key });
+        let refused = world.apply(admin, delete("alice", Role::CryptoUser));
+        assert!(refused.is_err_and(|refusal| refusal.message.contains("logged in")));
+        world.must(admin, new_password("alice", Role::CryptoUser));
+        world.must(admin, delete("alice", Role::CryptoUser));
+        assert!(world.state.user_by_name("alice").is_none());
+        world.check();
+    }
+
+    #[test]
+    fn everybody_changes_their_own_password_and_an_admin_every_users() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let bob = world.crypto_user("bob");
+        let admin = world.admin();
+        let of_bob = || new_password("bob", Role::CryptoUser);
+        assert_eq!(ckr(world.apply(alice, of_bob())), CKR_ACTION_PROHIBITED);
+        assert_eq!(ckr(world.apply(Actor::Anonymous, of_bob())), CKR_USER_NOT_LOGGED_IN);
+        world.must(bob, of_bob());
+        assert!(world.state.principal(bob).is_err(), "the login ends with the password");
+        world.must(admin, of_bob());
+        assert!(world.apply(admin, new_password("bob", Role::Admin)).is_err());
+        assert!(world.apply(admin, new_password("app_user", Role::ApplianceUser)).is_err());
+    }
+
+    #[test]
+    fn a_tokens_user_goes_on_after_a_new_pin_of_their_own() {
+        let (mut world, so, user) = World::token();
+        let other = world.login("user", Role::CryptoUser);
+        world.must(user, new_password("user", Role::CryptoUser));
+        assert!(world.state.principal(user).is_ok());
+        assert!(world.state.principal(other).is_err());
+        // The SO sets the user's PIN by C_InitPIN only.
+        assert!(world.apply(so, new_password("user", Role::CryptoUser)).is_err());
+        world.check();
+    }
+}

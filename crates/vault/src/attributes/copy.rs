@@ -9,10 +9,11 @@ use crate::{Flags, Meta, Personality, Principal, Refusal};
 /// The metadata of a copy of an object with some attributes different.
 ///
 /// Beside what [`change`] lets change, CKA_TOKEN may, and CKA_PRIVATE from false to true. A copy is
-/// no easier to change, destroy or copy than the object, and is not trusted before an admin says so.
+/// no easier to change, destroy or copy than the object. A trusted key is not copied: its copy could
+/// be made to decrypt what the key wraps.
 ///
 /// # Errors
-/// - CKR_ACTION_PROHIBITED: the object's CKA_COPYABLE is false.
+/// - CKR_ACTION_PROHIBITED: the object's CKA_COPYABLE is false, or its CKA_TRUSTED true.
 /// - CKR_TEMPLATE_INCONSISTENT: the copy of a private object would be public.
 /// - Else as [`change`].
 pub fn copy(
@@ -21,10 +22,10 @@ pub fn copy(
     who: &Principal,
     template: &[Attribute],
 ) -> Result<Meta, Refusal> {
-    if !meta.flags.contains(Flags::COPYABLE) {
+    if !meta.flags.contains(Flags::COPYABLE) || meta.flags.contains(Flags::TRUSTED) {
         return Err(Refusal::new(
             CKR_ACTION_PROHIBITED,
-            "the object's CKA_COPYABLE is false: it is not copied",
+            "the object's CKA_COPYABLE is false or its CKA_TRUSTED true: it is not copied",
         ));
     }
     let moved = |attribute: &&Attribute| matches!(attribute.kind, CKA_TOKEN | CKA_PRIVATE);
@@ -34,7 +35,6 @@ pub fn copy(
     // CKA_MODIFIABLE speaks of the object, not of its copy.
     let mut open = meta.clone();
     open.flags.set(Flags::MODIFIABLE, true);
-    open.flags.set(Flags::TRUSTED, false);
     let mut new = change(&open, personality, who, &changes)?;
     if !meta.flags.contains(Flags::MODIFIABLE) {
         new.flags.set(Flags::MODIFIABLE, false);

@@ -26,6 +26,8 @@ mod messages;
 mod meta;
 mod records;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{decode_entry, encode_entry};
 pub use meta::{decode_meta, encode_meta};

@@ -223,3 +223,84 @@ impl fmt::Debug for State {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::*;
+
+    use super::*;
+    use crate::testing::{World, aes};
+    use crate::{Actor, Meta};
+
+    fn filled() -> (World, Actor, Vec<Handle>) {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let handles = (0..20_u8).map(|number| {
+            let label = format!("key{}", number % 5).into_bytes();
+            let meta = Meta { label, cka_id: vec![number % 4], ..aes(Personality::CloudHsm) };
+            world.object(alice, meta)
+        });
+        let handles = handles.collect();
+        (world, alice, handles)
+    }
+
+    fn find(world: &World, actor: Actor, template: &[Attribute], after: Handle) -> Vec<Handle> {
+        let who = world.state.principal(actor).expect("an open login");
+        world.state.find(&who, template, after).map(|(object, _)| object.handle).collect()
+    }
+
+    #[test]
+    fn a_search_by_index_finds_what_a_search_of_all_finds() {
+        let (world, alice, handles) = filled();
+        let class = Attribute::number(CKA_CLASS, CKO_SECRET_KEY);
+        for number in 0..20_usize {
+            let label = Attribute::new(CKA_LABEL, format!("key{}", number % 5));
+            let id = Attribute::new(CKA_ID, [(number % 4) as u8]);
+            let labelled: Vec<_> = handles.iter().copied().skip(number % 5).step_by(5).collect();
+            assert_eq!(find(&world, alice, &[label.clone(), class.clone()], Handle(0)), labelled);
+            let both = find(&world, alice, &[label, id], Handle(0));
+            assert_eq!(both, [handles[number]]);
+        }
+        assert_eq!(find(&world, alice, &[class], Handle(0)), handles);
+        assert!(find(&world, Actor::Anonymous, &[], Handle(0)).is_empty());
+    }
+
+    #[test]
+    fn a_search_goes_on_after_a_handle() {
+        let (world, alice, handles) = filled();
+        let label = [Attribute::new(CKA_LABEL, *b"key0")];
+        assert_eq!(find(&world, alice, &label, handles[4]), [handles[5], handles[10], handles[15]]);
+        assert_eq!(find(&world, alice, &label, handles[5]), [handles[10], handles[15]]);
+        assert_eq!(find(&world, alice, &[], handles[17]), handles[18..]);
+        for template in [&label[..], &[]] {
+            assert!(find(&world, alice, template, Handle(u64::MAX)).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_object_is_found_by_its_new_label_only() {
+        let (mut world, alice, handles) = filled();
+        let meta = Meta { label: b"renamed".to_vec(), ..world.meta(handles[0]) };
+        world.must(alice, crate::Command::SetMeta { handle: handles[0], version: 1, meta });
+        let new = [Attribute::new(CKA_LABEL, *b"renamed")];
+        let old = [Attribute::new(CKA_LABEL, *b"key0")];
+        assert_eq!(find(&world, alice, &new, Handle(0)), [handles[0]]);
+        assert_eq!(find(&world, alice, &old, Handle(0)), [handles[5], handles[10], handles[15]]);
+        world.must(alice, crate::Command::DestroyObject { handle: handles[0] });
+        assert!(find(&world, alice, &new, Handle(0)).is_empty());
+    }
+
+    #[test]
+    fn what_only_the_body_knows_is_left_to_the_caller() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let mut public = crate::testing::public_key(crate::Flags::VERIFY);
+        public.key_type = Some(CKK_RSA);
+        world.object(alice, public);
+        let who = world.state.principal(alice).expect("an open login");
+        let template = [Attribute::new(CKA_MODULUS, [1])];
+        let found: Vec<_> = world.state.find(&who, &template, Handle(0)).collect();
+        assert!(found.iter().all(|(_, body)| *body));
+        assert_eq!(found.len(), 1);
+    }
+}

@@ -243,3 +243,173 @@ fn insert(runs: &mut Vec<(u64, u64)>, number: u64) {
         (false, false) => runs.insert(at, (number, number)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{World, aes, ckr, create_user};
+    use crate::{Actor, Command, Personality, Role};
+
+    const ONE: ClientId = ClientId([1; 16]);
+    const TWO: ClientId = ClientId([2; 16]);
+
+    #[test]
+    fn a_retry_gets_the_first_reply_and_makes_nothing() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let creation = world.creation(alice, aes(Personality::CloudHsm));
+        let first = world.apply_as(ONE, 7, 7, alice, creation.clone());
+        assert!(first.is_ok());
+        assert_eq!(world.apply_as(ONE, 7, 7, alice, creation.clone()), first);
+        assert_eq!(world.state.object_count(), 1);
+        assert_eq!(world.state.remembered(ONE, 7), Some(first));
+        // Another client's request of the same number is another request.
+        let creation = world.creation(alice, aes(Personality::CloudHsm));
+        assert!(world.apply_as(TWO, 7, 7, alice, creation).is_ok());
+        assert_eq!(world.state.object_count(), 2);
+        world.check();
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_too() {
+        let mut world = World::cloudhsm();
+        let admin = world.admin();
+        world.must(admin, create_user("alice", Role::CryptoUser));
+        let again = create_user("alice", Role::CryptoUser);
+        let refused = world.apply_as(ONE, 1, 1, admin, again.clone());
+        assert!(refused.is_err());
+        let delete = Command::DeleteUser { name: "alice".to_owned(), role: Role::CryptoUser };
+        world.must(admin, delete);
+        assert_eq!(world.apply_as(ONE, 1, 1, admin, again), refused);
+        world.check();
+    }
+
+    #[test]
+    fn what_the_client_has_seen_answered_is_refused_and_not_run() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        for sequence in [1, 2] {
+            let creation = world.creation(alice, aes(Personality::CloudHsm));
+            assert!(world.apply_as(ONE, sequence, sequence, alice, creation).is_ok());
+        }
+        let creation = world.creation(alice, aes(Personality::CloudHsm));
+        let late = world.apply_as(ONE, 1, 1, alice, creation);
+        assert_eq!(ckr(late), CKR_FUNCTION_FAILED);
+        assert_eq!(world.state.object_count(), 2);
+        assert!(world.state.remembered(ONE, 1).is_some_and(|reply| reply.is_err()));
+        world.check();
+    }
+
+    #[test]
+    fn a_slow_request_still_runs_after_many_fast_ones() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        // Sequence 5 is a long key generation on another thread; 10 to 509 overtake it.
+        for sequence in 10..510 {
+            let creation = world.creation(alice, aes(Personality::CloudHsm));
+            assert!(world.apply_as(ONE, sequence, 5, alice, creation).is_ok());
+        }
+        let record = world.state.replies.record(ONE).expect("a client");
+        assert_eq!(record.floor, 5);
+        assert_eq!(record.forgotten, [(10, 445)]);
+        let creation = world.creation(alice, aes(Personality::CloudHsm));
+        let late = world.apply_as(ONE, 10, 5, alice, creation);
+        assert_eq!(ckr(late), CKR_FUNCTION_FAILED, "its reply is gone, and it does not run again");
+        let creation = world.creation(alice, aes(Personality::CloudHsm));
+        assert!(world.apply_as(ONE, 5, 5, alice, creation).is_ok());
+        assert_eq!(world.state.object_count(), 501);
+        world.check();
+    }
+
+    #[test]
+    fn a_client_is_forgotten_for_another_only_after_a_while() {
+        let mut world = World::cloudhsm();
+        let admin = world.admin();
+        let ask = |world: &mut World, number: u32| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            let command = create_user("admin", Role::CryptoUser);
+            ckr(world.apply_as(ClientId(id), 1, 1, admin, command))
+        };
+        let answered = cryptoki_sys::CKR_ARGUMENTS_BAD;
+        for number in 0..REMEMBERED_CLIENTS_MAX as u32 {
+            assert_eq!(ask(&mut world, number), answered);
+        }
+        assert_eq!(ask(&mut world, u32::MAX), CKR_FUNCTION_FAILED);
+        world.time_ms += CLIENT_MEMORY_MS_MIN;
+        assert_eq!(ask(&mut world, u32::MAX), answered);
+        // The one that was silent for longest is gone, the next one is still known.
+        assert!(world.state.remembered(ClientId([0; 16]), 1).is_none());
+        assert!(world.state.replies.clients.len() <= REMEMBERED_CLIENTS_MAX);
+        world.check();
+    }
+
+    #[test]
+    fn logins_take_no_place_in_the_memory() {
+        let mut world = World::cloudhsm();
+        let charge = Command::ChargeLogin { name: "admin".to_owned(), role: Role::Admin };
+        assert!(world.apply_as(ONE, 1, 1, Actor::Anonymous, charge).is_ok());
+        assert!(world.state.remembered(ONE, 1).is_none());
+        assert!(world.state.replies.record(ONE).is_none());
+    }
+
+    #[test]
+    fn a_stranger_who_is_refused_takes_no_place_either() {
+        let mut world = World::cloudhsm();
+        let activate = Command::ActivateCluster { verifier: crate::testing::verifier("mine") };
+        let creation = world.creation(Actor::Anonymous, aes(Personality::CloudHsm));
+        for command in [activate, creation] {
+            assert!(world.apply_as(ONE, 1, 1, Actor::Anonymous, command).is_err());
+        }
+        assert!(world.state.replies.record(ONE).is_none());
+    }
+
+    #[test]
+    fn init_token_is_remembered_though_it_forgets_everything() {
+        let (mut world, ..) = World::token();
+        let epoch = world.state.user_by_name("so").expect("the SO").epoch;
+        let command = crate::testing::init_token(epoch);
+        let first = world.apply_as(ONE, 9, 9, Actor::Anonymous, command.clone());
+        assert!(first.is_ok());
+        assert_eq!(world.apply_as(ONE, 9, 9, Actor::Anonymous, command), first);
+        world.check();
+    }
+
+    proptest! {
+        /// Whatever numbers come in whatever order with whatever is said to be answered: one that
+        /// ran never counts as new.
+        #[test]
+        fn a_sequence_runs_once(requests in vec((1..2000_u64, 1..2000_u64), 0..600)) {
+            let mut replies = Replies::default();
+            let mut ran = BTreeSet::new();
+            for (at, (sequence, lowest)) in requests.into_iter().enumerate() {
+                let now = (LogIndex(at as u64 + 1), 0);
+                if matches!(replies.seen(ONE, sequence), Seen::Never) {
+                    prop_assert!(ran.insert(sequence), "{sequence} would run again");
+                    replies.remember(ONE, sequence, lowest, Ok(Outcome::Done), now);
+                }
+                let client = &replies.clients[&ONE];
+                prop_assert!(client.replies.len() <= REMEMBERED_REPLIES_MAX);
+                prop_assert!(client.record.forgotten.len() <= FORGOTTEN_RANGES_MAX);
+                prop_assert!(client.record.forgotten.is_sorted_by(|one, two| one.1 + 1 < two.0));
+            }
+            prop_assert!(replies.is_consistent());
+        }
+
+        #[test]
+        fn runs_hold_exactly_what_was_put_in(numbers in vec(0..60_u64, 0..60)) {
+            let mut runs = Vec::new();
+            for &number in &numbers {
+                insert(&mut runs, number);
+            }
+            let held: Vec<u64> = runs.iter().flat_map(|&(first, last)| first..=last).collect();
+            let expected: BTreeSet<u64> = numbers.into_iter().collect();
+            prop_assert!(held.into_iter().eq(expected));
+        }
+    }
+}
