@@ -75,8 +75,7 @@ pub(crate) fn asks_for_help(error: &clap::Error) -> bool {
 /// A command line that the grammar does not have, in one line.
 pub(crate) fn misunderstood(error: &clap::Error) -> Error {
     let text = error.render().to_string();
-    let head: Vec<&str> =
-        text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).collect();
+    let head: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     let head = head.join(" ");
     let head = head.strip_prefix("error: ").unwrap_or(&head).trim();
     match error.kind() {

@@ -9,7 +9,7 @@ use crate::attributes;
 
 /// Write the configuration that the clients of a cluster read.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
 pub(super) struct Options {
     /// Addresses of the cluster's HSMs: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. Each is asked for
     /// its cluster key, which the clients pin.

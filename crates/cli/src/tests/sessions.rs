@@ -59,6 +59,23 @@ fn a_failed_command_does_not_end_the_session_and_is_remembered() {
 }
 
 #[test]
+fn a_misunderstood_command_is_explained_in_one_line() {
+    for (line, words) in [
+        ("key frob", "unrecognized subcommand 'frob' (see help)"),
+        ("key", "The command is not complete: see help"),
+        (
+            "user create --role admin",
+            "the following required arguments were not provided: --username <USERNAME> (see help)",
+        ),
+        ("key delete --filter label=x", "'label=x' is not a key filter"),
+        ("key list --filter 'attr.label=x", "A quote is not closed"),
+    ] {
+        let error = run_typing(&mut Fake::new().user(), line, &[]).err().unwrap().to_string();
+        assert!(error.contains(words) && !error.contains('\n'), "{line}: {error}");
+    }
+}
+
+#[test]
 fn help_is_given_and_is_no_error() {
     let (_, text, good) = script(&Fake::new(), "help\nhelp key list\nkey help delete\n");
     assert!(good);
