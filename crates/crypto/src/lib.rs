@@ -17,6 +17,8 @@
 mod backend;
 mod cipher;
 mod curve;
+#[allow(unsafe_code)]
+pub mod descriptors;
 pub mod ed25519;
 mod error;
 mod hash;
