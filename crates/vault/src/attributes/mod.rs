@@ -17,6 +17,8 @@ mod read;
 mod sort;
 pub mod table;
 mod template;
+#[cfg(test)]
+mod tests;
 mod uses;
 mod value;
 

@@ -300,3 +300,68 @@ table! {
     CKA_ALLOWED_MECHANISMS "" Mechanisms More, Never,
         [b"yyyy" b"yy" b"yyyyyy--" b"yyyy" b"yy"];
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attributes::Origin;
+
+    #[test]
+    fn rows_are_found_by_number_and_name() {
+        assert!(TABLE.is_sorted_by(|one, two| one.kind < two.kind));
+        for row in TABLE {
+            assert_eq!(find(row.kind).map(|found| found.kind), Some(row.kind));
+            assert_eq!(find_by_name(row.name).map(|found| found.kind), Some(row.kind));
+            if !row.cli_name.is_empty() {
+                assert_eq!(find_by_name(row.cli_name).map(|found| found.kind), Some(row.kind));
+            }
+        }
+        assert!(find(CKA_VENDOR_DEFINED).is_none());
+        assert!(find_by_name("").is_none());
+    }
+
+    #[test]
+    fn every_letter_is_one_that_the_legend_has() {
+        for row in TABLE {
+            for uses in [row.cloudhsm, row.token] {
+                let letters =
+                    [&uses.pair[..], uses.generate, uses.create, uses.unwrap, uses.derive].concat();
+                for letter in letters {
+                    assert!(b"-MyYtfTR".contains(&letter), "{}: {}", row.name, letter as char);
+                    // A default or a fixed value is a boolean's.
+                    let boolean = b"YtfT".contains(&letter);
+                    assert!(!boolean || row.form == Form::Boolean, "{}", row.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_flag_has_one_row_and_none_is_without() {
+        let mut seen = 0;
+        for row in TABLE {
+            if let Place::Flag(flag) = row.place {
+                assert_eq!(seen & flag.0, 0, "{}", row.name);
+                assert_eq!(row.form, Form::Boolean, "{}", row.name);
+                seen |= flag.0;
+            }
+        }
+        assert_eq!(seen, Flags::ALL.0);
+    }
+
+    #[test]
+    fn key_material_is_never_optional_to_protect() {
+        for row in TABLE.iter().filter(|row| row.place == Place::Secret) {
+            assert_eq!(row.changing, Changing::Never, "{}", row.name);
+            for sort in [Sort::EcPublic, Sort::RsaPublic] {
+                assert!(!row.is_of(sort), "{}", row.name);
+            }
+            for origin in [Origin::Generate, Origin::GeneratePrivate, Origin::Unwrap] {
+                for sort in [Sort::Aes, Sort::Generic, Sort::EcPrivate, Sort::RsaPrivate] {
+                    let rule = row.cloudhsm.rule(origin, sort);
+                    assert_eq!(rule, Rule::Absent, "{}", row.name);
+                }
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod objects;
 mod records;
 mod replies;
+mod runs;
 mod users;
 
 pub(crate) use objects::Objects;

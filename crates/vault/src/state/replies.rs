@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cryptoki_sys::CKR_FUNCTION_FAILED;
 
+use super::runs;
 use crate::codec::ClientRecord;
 use crate::limits::{
     CLIENT_MEMORY_MS_MIN, FORGOTTEN_RANGES_MAX, REMEMBERED_CLIENTS_MAX, REMEMBERED_REPLIES_MAX,
@@ -61,8 +62,7 @@ impl Replies {
         if let Some(reply) = client.replies.get(&sequence) {
             return Seen::Answered(reply);
         }
-        let ran = |&(first, last): &(u64, u64)| first <= sequence && sequence <= last;
-        if sequence < client.record.floor || client.record.forgotten.iter().any(ran) {
+        if sequence < client.record.floor || runs::contains(&client.record.forgotten, sequence) {
             Seen::Forgotten
         } else {
             Seen::Never
@@ -192,7 +192,7 @@ impl Client {
             if let Some((sequence, _)) = self.replies.pop_first() {
                 gone.push(sequence);
                 if !below {
-                    insert(&mut self.record.forgotten, sequence);
+                    runs::insert(&mut self.record.forgotten, sequence);
                 }
             }
         }
@@ -221,26 +221,6 @@ impl Client {
             self.record.floor = last + 1;
             self.record.forgotten.remove(0);
         }
-    }
-}
-
-/// Adds one number to runs that are in order, joining what touches.
-fn insert(runs: &mut Vec<(u64, u64)>, number: u64) {
-    let at = runs.partition_point(|&(_, last)| last < number);
-    if runs.get(at).is_some_and(|&(first, _)| first <= number) {
-        return;
-    }
-    // What is before `at` ends below `number`, so that nothing overflows.
-    let joins_before = at > 0 && runs[at - 1].1 + 1 == number;
-    let joins_after = runs.get(at).is_some_and(|&(first, _)| first - 1 == number);
-    match (joins_before, joins_after) {
-        (true, true) => {
-            runs[at - 1].1 = runs[at].1;
-            runs.remove(at);
-        }
-        (true, false) => runs[at - 1].1 = number,
-        (false, true) => runs[at].0 = number,
-        (false, false) => runs.insert(at, (number, number)),
     }
 }
 
@@ -399,17 +379,6 @@ mod tests {
                 prop_assert!(client.record.forgotten.is_sorted_by(|one, two| one.1 + 1 < two.0));
             }
             prop_assert!(replies.is_consistent());
-        }
-
-        #[test]
-        fn runs_hold_exactly_what_was_put_in(numbers in vec(0..60_u64, 0..60)) {
-            let mut runs = Vec::new();
-            for &number in &numbers {
-                insert(&mut runs, number);
-            }
-            let held: Vec<u64> = runs.iter().flat_map(|&(first, last)| first..=last).collect();
-            let expected: BTreeSet<u64> = numbers.into_iter().collect();
-            prop_assert!(held.into_iter().eq(expected));
         }
     }
 }
