@@ -11,8 +11,8 @@ use crate::attributes;
 #[derive(Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
 pub(super) struct Options {
-    /// Addresses of the cluster's HSMs: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. Each is asked for
-    /// its cluster key, which the clients pin.
+    /// Addresses of the cluster's HSMs, with or without a port (10.0.1.10, 10.0.1.10:2223). Each is
+    /// asked for its cluster key, which the clients pin.
     #[arg(short, value_name = "HSM IP", num_args = 1.., value_parser = server)]
     pub(super) address: Vec<Server>,
     /// The customer's CA certificate, which signed the cluster's.
