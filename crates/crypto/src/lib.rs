@@ -9,7 +9,7 @@
 //! who may use a key (the vault does), keep state between two calls, or do any I/O.
 //!
 //! This is the only crate of the HSM with `unsafe` code, and it is confined to `backend` (calls into
-//! aws-lc) and [`memory`] (locked pages).
+//! aws-lc), [`memory`] (locked pages) and [`descriptors`] (what started programs inherit).
 
 #![deny(unsafe_code)]
 

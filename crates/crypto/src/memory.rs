@@ -16,42 +16,32 @@ pub fn harden_process() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
 }
 
-/// Keeps all of this process's memory out of swap, as far as its limit of locked memory lets it:
-/// what is mapped now, and what is mapped later as it is touched. An error is for the caller to
-/// warn of, not to stop for; [`LockedBytes`] locks its own pages in any case.
+/// Keeps all of this process's memory out of swap: what is mapped now, and, where the limit of
+/// locked memory is or can be made infinite, what is mapped later, each page as it is touched. An
+/// error is for the caller to warn of, not to stop for; [`LockedBytes`] locks its own pages in any
+/// case.
 pub fn lock_all() -> io::Result<()> {
-    // With a finite limit, locking future pages too would make later allocations fail.
-    let unlimited = {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: the limit is a valid structure, written by the call.
-        check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) })?;
-        // SAFETY: takes nothing.
-        limit.rlim_cur == libc::RLIM_INFINITY || unsafe { libc::geteuid() } == 0
-    };
-    let future = if unlimited { libc::MCL_FUTURE | libc::MCL_ONFAULT } else { libc::MCL_ONFAULT };
+    // With a finite limit, locking future pages would make later allocations fail, so that isn't
+    // asked for.
+    let future = if raise_lock_limit()? { libc::MCL_FUTURE } else { 0 };
     // SAFETY: takes integers only.
-    check(unsafe { libc::mlockall(libc::MCL_CURRENT | future) })
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | future | libc::MCL_ONFAULT) })
 }
 
-/// Keeps every open descriptor but the three standard streams and `except` from programs that this
-/// process starts: an HSM started on demand must not hold what its starter happened to have open.
-pub fn keep_descriptors_from_children(except: Option<u32>) -> io::Result<()> {
-    let mark = |first: u32, last: u32| {
-        if first > last {
-            return Ok(());
-        }
-        let flag = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
-        // SAFETY: takes integers only, and closes nothing in this process.
-        check(unsafe { libc::close_range(first, last, flag) })
-    };
-    const FIRST: u32 = 3;
-    match except.filter(|except| *except >= FIRST) {
-        None => mark(FIRST, u32::MAX),
-        Some(except) => {
-            mark(FIRST, except - 1)?;
-            mark(except.saturating_add(1), u32::MAX)
-        }
+/// Raises the limit of locked memory as far as this process may; whether there is none now.
+fn raise_lock_limit() -> io::Result<bool> {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limit is a valid structure, read by the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &unlimited) } == 0 {
+        return Ok(true);
     }
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is a valid structure, written by the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the limit is a valid structure, read by the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) })?;
+    Ok(limit.rlim_cur == libc::RLIM_INFINITY)
 }
 
 /// Secret bytes in pages of their own, which aren't swapped, dumped or inherited by a forked

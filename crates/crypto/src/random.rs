@@ -11,7 +11,7 @@ pub fn random(out: &mut [u8]) -> Result<(), Error> {
     backend::random(out).map_err(Error::backend("random"))
 }
 
-/// Runs the backend's known-answer tests of all algorithms (some 10 ms), for a process that is
+/// Runs the backend's known-answer tests of all algorithms (some 5 ms), for a process that is
 /// about to serve.
 pub fn self_test() -> Result<(), Error> {
     backend::self_test().map_err(Error::backend("self-test"))

@@ -22,7 +22,7 @@ impl AeadKey {
         Self(Aead::new(key, TAG_BYTES).expect("preparing AES-256-GCM: out of memory"))
     }
 
-    /// Prepares a key of 32 bytes, such as [`derive`] makes; others are [`Error::KeySize`].
+    /// Prepares a key of 32 bytes, such as [`derive()`] makes; others are [`Error::KeySize`].
     pub fn from_secret(key: &SecretBytes) -> Result<Self, Error> {
         let key = key.as_bytes().try_into().map_err(|_| Error::KeySize)?;
         Ok(Self::new(key))

@@ -1,7 +1,6 @@
 //! AES in ECB, CBC and CTR mode, and of a single block.
 
 use std::ffi::c_int;
-use std::mem::MaybeUninit;
 use std::ptr;
 
 use aws_lc_sys as sys;
@@ -91,8 +90,8 @@ pub(crate) fn run(
     Ok(out)
 }
 
-/// An expanded AES key on the stack, wiped on drop.
-pub(super) struct Schedule(sys::AES_KEY);
+/// An expanded AES key, wiped on drop. Boxed, because a move would leave a copy on the stack.
+pub(super) struct Schedule(Box<sys::AES_KEY>);
 
 impl Schedule {
     /// Expands `key` (16, 24 or 32 bytes) for one direction.
@@ -100,36 +99,30 @@ impl Schedule {
         if !matches!(key.len(), 16 | 24 | 32) {
             return Err(Failed);
         }
-        let mut schedule = MaybeUninit::<sys::AES_KEY>::zeroed();
+        let mut schedule = Self(Box::new(sys::AES_KEY { rd_key: [0; 60], rounds: 0 }));
         let bits = 8 * key.len() as u32;
-        // SAFETY: the key has `bits` bits, and the schedule's memory is ours. Unlike the rest of
+        let (start, target) = (key.as_ptr(), &raw mut *schedule.0);
+        // SAFETY: the key has `bits` bits, and the schedule is exclusively ours. Unlike the rest of
         // aws-lc, these return 0 for success.
         let code = unsafe {
             match direction {
-                Direction::Encrypt => {
-                    sys::AES_set_encrypt_key(key.as_ptr(), bits, schedule.as_mut_ptr())
-                }
-                Direction::Decrypt => {
-                    sys::AES_set_decrypt_key(key.as_ptr(), bits, schedule.as_mut_ptr())
-                }
+                Direction::Encrypt => sys::AES_set_encrypt_key(start, bits, target),
+                Direction::Decrypt => sys::AES_set_decrypt_key(start, bits, target),
             }
         };
         ok(c_int::from(code == 0))?;
-        // SAFETY: zeroed, an array of integers is initialised; and it was filled.
-        Ok(Self(unsafe { schedule.assume_init() }))
+        Ok(schedule)
     }
 
     pub(super) fn as_ptr(&self) -> *const sys::AES_KEY {
-        &self.0
+        &raw const *self.0
     }
 }
 
 impl Drop for Schedule {
     fn drop(&mut self) {
-        for word in &mut self.0.rd_key {
-            // SAFETY: a valid exclusive reference; volatile, so that it isn't left out.
-            unsafe { ptr::write_volatile(word, 0) };
-        }
+        // SAFETY: the structure is exclusively ours, and zeros are a value of it.
+        unsafe { sys::OPENSSL_cleanse((&raw mut *self.0).cast(), size_of::<sys::AES_KEY>()) }
     }
 }
 
