@@ -6,6 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use strongroom_vault::{Change, LogIndex};
 
 use crate::audit::{ChangeRecord, Kind, Record};
+use crate::database::{signed, unsigned};
 use crate::head::Head;
 use crate::open::{audit_chain, audit_records, open_log};
 use crate::sealing::{Boot, Opener, Sealer};
@@ -100,12 +101,11 @@ impl Store {
         let mut statement = self
             .connection
             .prepare_cached("SELECT idx, sealed FROM log WHERE idx >= ?1 ORDER BY idx LIMIT ?2")?;
-        let (from, count) =
-            (crate::database::signed(from.0)?, crate::database::signed(count as u64)?);
+        let (from, count) = (signed(from.0)?, signed(count as u64)?);
         let mut rows = statement.query([from, count])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
-            let index = LogIndex(crate::database::unsigned(row.get(0)?));
+            let index = LogIndex(unsigned(row.get(0)?));
             let sealed: Vec<u8> = row.get(1)?;
             entries.push((index, open_log(&self.opener, index, &sealed)?));
         }

@@ -96,8 +96,8 @@ pub(crate) fn new_object(owner: Owner, label: &str) -> NewObject {
     id[8..12].copy_from_slice(&std::process::id().to_be_bytes());
     let flags = Flags::TOKEN | Flags::PRIVATE | Flags::MODIFIABLE | Flags::DESTROYABLE;
     let meta = Meta {
-        class: CKO_SECRET_KEY as u64,
-        key_type: Some(CKK_AES as u64),
+        class: CKO_SECRET_KEY,
+        key_type: Some(CKK_AES),
         flags,
         label: label.as_bytes().to_vec(),
         size_bits: 256,
