@@ -114,3 +114,23 @@ impl SharedState {
         !timeout.timed_out()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_waits_until_what_it_saw_is_durable() {
+        let shared = SharedState::new(State::new());
+        assert_eq!(shared.durable(), LogIndex(0));
+        assert!(shared.wait(LogIndex(0), Duration::ZERO));
+        assert!(!shared.wait(LogIndex(1), Duration::ZERO));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| shared.wait(LogIndex(2), Duration::from_secs(60)));
+            shared.publish(LogIndex(1));
+            shared.publish(LogIndex(2));
+            assert!(reader.join().is_ok_and(|durable| durable));
+        });
+        assert_eq!(shared.durable(), LogIndex(2));
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! - [`table`]: which attributes there are, what they are, who may give and change them.
 //! - [`draft`]: a template and an operation's defaults become the metadata of a new object.
-//! - [`read`], [`matches`]: what an object's attributes are, for those who may see it.
+//! - [`read`], [`matches()`]: what an object's attributes are, for those who may see it.
 //! - [`change`]: new metadata out of old, by the rules of one-way attributes.
 //! - [`copy`]: a copy's metadata, where CKA_TOKEN and CKA_PRIVATE may differ.
 
