@@ -24,11 +24,23 @@ pub fn hsm_process(folder: &Path) -> Option<u32> {
 /// # Panics
 /// Where it does not die.
 pub fn kill_hard(process: u32) {
-    let killed = Command::new("kill").args(["-9", &process.to_string()]).status();
-    assert!(killed.is_ok_and(|s| s.success()) || !alive(process), "kill -9 {process}");
+    end(process, "-KILL");
+}
+
+/// Asks a process to stop in order, and waits until it has.
+///
+/// # Panics
+/// Where it does not.
+pub fn stop(process: u32) {
+    end(process, "-TERM");
+}
+
+fn end(process: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.is_ok_and(|s| s.success()) || !alive(process), "kill {signal} {process}");
     let patience = Instant::now() + Duration::from_secs(20);
     while alive(process) {
-        assert!(Instant::now() < patience, "{process} outlives kill -9");
+        assert!(Instant::now() < patience, "{process} outlives kill {signal}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

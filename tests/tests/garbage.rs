@@ -63,7 +63,7 @@ fn tls_below_1_3_and_a_stranger_on_the_administration_port_are_refused() {
         assert!(said.contains("alert"), "the port says why it refuses: {said}");
         assert!(output.stdout.is_empty(), "nothing is answered to a stranger");
     }
-    assert!(region.strongroom("status").text().contains("running"));
+    assert!(region.strongroom("status").text().contains("ACTIVE"));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn ec(token: &dyn Token) {
                 curve,
             ])
             .ok();
-        let public = public_key(token, id);
+        let public = ec_public_key(token, curve);
         let signature = scratch.file("signature");
         let mechanism = format!("ECDSA-{}", hash.to_uppercase());
         sign(token, &mechanism, id, &data, &signature).args(["--signature-format", "openssl"]).ok();
@@ -269,4 +269,44 @@ fn public_key(token: &dyn Token, id: &str) -> std::path::PathBuf {
         .arg(&pem)
         .ok();
     pem
+}
+
+/// A public EC key as PEM, out of what `--list-objects` shows: `--read-object` of pkcs11-tool 0.23 fails
+/// on P-384 with any module ("cannot create EVP_PKEY", SoftHSM2 2.6.1 too).
+fn ec_public_key(token: &dyn Token, label: &str) -> std::path::PathBuf {
+    let listed = token.tool().args(["-O", "--type", "pubkey"]).text();
+    let object = listed
+        .split("Public Key Object")
+        .find(|object| object.lines().any(|l| l.trim() == format!("label:      {label}")))
+        .unwrap_or_else(|| panic!("no {label} in {listed}"));
+    let value = |name: &str| -> Vec<u8> {
+        let hex = object.lines().find_map(|l| l.trim().strip_prefix(name)).expect(name).trim();
+        (0..hex.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hex"))
+            .collect()
+    };
+    // CKA_EC_POINT is an OCTET STRING around the point.
+    let point = value("EC_POINT:");
+    let point = if point[1] == 0x81 { &point[3..] } else { &point[2..] };
+    let algorithm =
+        der(0x30, &[&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1], &value("EC_PARAMS:")[..]]);
+    let key = der(0x30, &[&algorithm[..], &der(0x03, &[&[0], point])[..]]);
+    let path = token.scratch().write(&format!("{label}.der"), key);
+    let pem = token.scratch().file(&format!("{label}.pem"));
+    program("openssl")
+        .args(["pkey", "-pubin", "-inform", "DER", "-in"])
+        .arg(path)
+        .arg("-out")
+        .arg(&pem)
+        .ok();
+    pem
+}
+
+/// A DER value of less than 256 bytes.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = u8::try_from(content.len()).expect("a short value");
+    let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
+    [head, content].concat()
 }

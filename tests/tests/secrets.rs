@@ -172,5 +172,5 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 fn admin_password(region: &Region) -> String {
     let text = std::fs::read_to_string(region.dir().join("dev-credentials")).expect("made by up");
     let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    value["admin_password"].as_str().expect("an admin password").to_owned()
+    value["admin"]["password"].as_str().expect("an admin password").to_owned()
 }
