@@ -94,19 +94,23 @@ impl Clients {
         }
     }
 
-    /// A connection uses a login.
-    pub(crate) fn use_login(&self, id: LoginId, user: UserId) -> Arc<LoginContext> {
+    /// A connection uses a login; `None` where its client has logged out here.
+    pub(crate) fn use_login(&self, id: LoginId, user: UserId) -> Option<Arc<LoginContext>> {
         let mut logins = lock(&self.logins);
         let known = logins.entry(id).or_insert(KnownLogin {
             context: None,
             connections: 0,
             gone_since_ms: 0,
         });
-        known.connections += 1;
         let context = known.context.get_or_insert_with(|| {
             Arc::new(LoginContext { id, user, ended: AtomicBool::new(false) })
         });
-        Arc::clone(context)
+        if context.ended() {
+            return None;
+        }
+        let context = Arc::clone(context);
+        known.connections += 1;
+        Some(context)
     }
 
     /// A connection uses a login no longer.
@@ -127,7 +131,8 @@ impl Clients {
         });
     }
 
-    /// Of the open logins, those whose clients have had no connection to this HSM for long.
+    /// Of the open logins, those whose clients have had no connection to this HSM for long, and those
+    /// that were logged out of when the change could not be made.
     pub(crate) fn absent_logins(&self, open: &[LoginId], now_ms: u64) -> Vec<LoginId> {
         let mut logins = lock(&self.logins);
         logins.retain(|id, known| known.connections > 0 || open.binary_search(id).is_ok());
@@ -141,9 +146,11 @@ impl Clients {
         }
         let mut absent: Vec<LoginId> = logins
             .iter()
-            .filter(|(_, known)| {
-                known.connections == 0
-                    && now_ms.saturating_sub(known.gone_since_ms) > LOGIN_ABSENCE_MS_MAX
+            .filter(|(id, known)| {
+                let ended = known.context.as_ref().is_some_and(|context| context.ended());
+                let absent = known.connections == 0
+                    && now_ms.saturating_sub(known.gone_since_ms) > LOGIN_ABSENCE_MS_MAX;
+                absent || (ended && open.binary_search(id).is_ok())
             })
             .map(|(id, _)| *id)
             .collect();
@@ -182,12 +189,20 @@ mod tests {
     #[test]
     fn a_login_counts_as_absent_a_day_after_its_last_connection() {
         let clients = Clients::new(Handle(Handle::SESSION_BIT));
-        let login = clients.use_login(LoginId(4), UserId(3));
+        let login = clients.use_login(LoginId(4), UserId(3)).unwrap();
         assert!(clients.absent_logins(&[LoginId(4)], u64::MAX).is_empty());
         clients.leave_login(login.id, 1000);
         assert!(clients.absent_logins(&[LoginId(4)], 1000 + LOGIN_ABSENCE_MS_MAX).is_empty());
         assert_eq!(clients.absent_logins(&[LoginId(4)], 1001 + LOGIN_ABSENCE_MS_MAX), [LoginId(4)]);
         assert!(clients.absent_logins(&[], u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_login_that_was_logged_out_of_is_of_no_use_and_is_closed_at_the_next_chance() {
+        let clients = Clients::new(Handle(Handle::SESSION_BIT));
+        clients.use_login(LoginId(4), UserId(3)).unwrap().end();
+        assert!(clients.use_login(LoginId(4), UserId(3)).is_none());
+        assert_eq!(clients.absent_logins(&[LoginId(4)], 0), [LoginId(4)]);
     }
 
     #[test]

@@ -47,9 +47,11 @@ pub struct Connection {
     /// Does not change once a cluster is created.
     personality: Personality,
     pub(crate) client: Option<Arc<ClientContext>>,
-    pub(crate) login: Option<Arc<LoginContext>>,
+    login: Option<Arc<LoginContext>>,
     uses: Arc<UseBuffer>,
     pub(crate) hot: HotObjects,
+    /// For whom `hot` was allowed what it holds.
+    pub(crate) hot_actor: Actor,
     /// Of the request that runs.
     pub(crate) call: Call,
     /// The newest state that the running request saw or made.
@@ -68,6 +70,7 @@ impl Connection {
             login: None,
             uses,
             hot: HotObjects::default(),
+            hot_actor: Actor::Anonymous,
             call: Call::default(),
             saw: LogIndex(0),
         }
@@ -76,7 +79,7 @@ impl Connection {
     /// Whether the connection has shown who it is: larger frames are then worth their memory.
     #[must_use]
     pub fn attached(&self) -> bool {
-        self.client.is_some() && (self.channel.local || self.login.is_some())
+        self.client.is_some() && (self.channel.local || self.login().is_some())
     }
 
     /// Answers one request. Never panics, whatever the request holds.
@@ -242,8 +245,14 @@ impl Connection {
             Some(claim)
         };
         self.detach();
+        if let Some(claim) = claim {
+            let login = self.engine.clients.use_login(claim.login, claim.user);
+            // Logged out, though the change has not been made yet.
+            self.login = Some(login.ok_or_else(|| {
+                Error::caller(CKR_USER_NOT_LOGGED_IN, "the client has logged out")
+            })?);
+        }
         self.client = Some(self.engine.clients.attach(client));
-        self.login = claim.map(|c| self.engine.clients.use_login(c.login, c.user));
         Ok(())
     }
 
@@ -270,10 +279,12 @@ impl Connection {
 
     /// On whose authority the connection acts now.
     pub(crate) fn actor(&self) -> Actor {
-        match &self.login {
-            Some(login) if !login.ended() => Actor::Login(login.id),
-            _ => Actor::Anonymous,
-        }
+        self.login().map_or(Actor::Anonymous, |login| Actor::Login(login.id))
+    }
+
+    /// The login that the connection attached with, unless the client has logged out since.
+    pub(crate) fn login(&self) -> Option<&Arc<LoginContext>> {
+        self.login.as_ref().filter(|login| !login.ended())
     }
 
     /// The client that the connection is attached to.
@@ -377,7 +388,7 @@ impl Connection {
         mechanism: u64,
         result: Result<(), &Error>,
     ) {
-        let login = self.login.as_ref().filter(|login| !login.ended());
+        let login = self.login();
         let record = Use {
             time_ms: (self.engine.clock)(),
             login: login.map_or(LoginId(0), |login| login.id),

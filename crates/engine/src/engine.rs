@@ -217,8 +217,15 @@ impl Engine {
     }
 }
 
-/// Handles of session objects count on from a place that rises with time, so that one from before a
-/// restart does not name another object after it: 2^20 handles for each millisecond.
+/// Handles of session objects count on from a random place, so that one from before a restart does
+/// not name another object after it.
 fn first_session_handle(now_ms: u64) -> Handle {
-    Handle(Handle::SESSION_BIT | (now_ms << 20) & !Handle::SESSION_BIT)
+    let mut place = [0; 8];
+    let place = match strongroom_crypto::random(&mut place) {
+        Ok(()) => u64::from_le_bytes(place),
+        // The time of the start serves as well: 2^20 handles for each millisecond.
+        Err(_) => now_ms << 20,
+    };
+    // With room above, so that handles rise.
+    Handle(Handle::SESSION_BIT | (place >> 2))
 }

@@ -216,7 +216,7 @@ impl Connection {
                         meta,
                     },
                     session: self.call.session,
-                    login: self.login.as_ref().map(|login| login.id),
+                    login: self.login().map(|login| login.id),
                     content,
                 });
             }

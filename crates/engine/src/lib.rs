@@ -23,7 +23,7 @@
 
 #![forbid(unsafe_code)]
 
-mod audit;
+pub mod audit;
 mod cache;
 mod clients;
 mod connection;
@@ -47,6 +47,6 @@ mod token;
 mod users;
 mod wrapping;
 
-pub use audit::{BLOCK_VERSION, Function, RECORD_BYTES, UseLog};
+pub use audit::UseLog;
 pub use connection::{Channel, Connection};
 pub use engine::{Engine, EngineSecrets, Identity};

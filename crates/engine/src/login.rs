@@ -88,8 +88,7 @@ impl Connection {
     /// that were made under it ("any of the application's private session objects are destroyed",
     /// PKCS#11 2.40, 5.6).
     pub(crate) fn log_out(&mut self) -> Result<(), Error> {
-        let login = self.login.as_ref().filter(|login| !login.ended());
-        let login = Arc::clone(login.ok_or_else(Error::not_logged_in)?);
+        let login = Arc::clone(self.login().ok_or_else(Error::not_logged_in)?);
         // Here first, so that nothing is done under it whatever comes of the proposal.
         login.end();
         self.hot.clear();

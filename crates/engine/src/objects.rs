@@ -53,52 +53,47 @@ impl Seen {
 }
 
 impl Connection {
-    /// An object by its handle, if the caller may see it. That there is none is said only after a
-    /// look at everything committed so far: a key made a moment ago on another HSM is there.
+    /// An object by its handle, if the caller may see it.
     ///
     /// # Errors
     /// CKR_OBJECT_HANDLE_INVALID.
     pub(crate) fn object(&mut self, handle: Handle) -> Result<Seen, Error> {
-        self.look_up(handle, None)
+        let (object, ()) = self.look_up(handle, |state, who, object| {
+            Ok(state.authorise(who, &Action::See(object))?)
+        })?;
+        Ok(object)
     }
 
-    /// As [`Connection::object`], for a use of the key: one that is hidden is refused in the words of
-    /// that use.
+    /// An object by its handle, and what `check` says of it. Both are of one moment: what is allowed
+    /// is allowed of just this metadata. That there is no such object is said only after a look at
+    /// everything committed so far: a key made a moment ago on another HSM is there.
     ///
     /// # Errors
-    /// CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN.
-    pub(crate) fn key_object(&mut self, handle: Handle, flag: Flags) -> Result<Seen, Error> {
-        self.look_up(handle, Some(flag))
-    }
-
-    fn look_up(&mut self, handle: Handle, flag: Option<Flags>) -> Result<Seen, Error> {
+    /// CKR_OBJECT_HANDLE_INVALID where there is none, or the check's.
+    pub(crate) fn look_up<T>(
+        &mut self,
+        handle: Handle,
+        check: impl Fn(&State, &Principal, &Object) -> Result<T, Error>,
+    ) -> Result<(Seen, T), Error> {
         let handle = self.client()?.objects.resolve(handle);
         if handle.is_session() {
             let session = self.client()?.objects.get(handle);
             let session = session.ok_or_else(Refusal::no_such_object)?;
-            self.view(|state, who| see(state, who, &session.object, flag))?;
-            return Ok(Seen::Session(session));
+            let checked = self.view(|state, who| check(state, who, &session.object))?;
+            return Ok((Seen::Session(session), checked));
         }
-        if let Some(object) = self.token_object(handle, flag)? {
-            return Ok(Seen::Token(object));
-        }
-        self.read_barrier()?;
-        let object = self.token_object(handle, flag)?.ok_or_else(Refusal::no_such_object)?;
-        Ok(Seen::Token(object))
-    }
-
-    fn token_object(
-        &mut self,
-        handle: Handle,
-        flag: Option<Flags>,
-    ) -> Result<Option<Box<Object>>, Error> {
-        self.view(|state, who| match state.object(handle) {
+        let look = |state: &State, who: &Principal| match state.object(handle) {
             Some(object) => {
-                see(state, who, object, flag)?;
-                Ok(Some(Box::new(object.clone())))
+                let checked = check(state, who, object)?;
+                Ok(Some((Seen::Token(Box::new(object.clone())), checked)))
             }
             None => Ok(None),
-        })
+        };
+        if let Some(found) = self.view(look)? {
+            return Ok(found);
+        }
+        self.read_barrier()?;
+        self.view(look)?.ok_or_else(|| Refusal::no_such_object().into())
     }
 
     /// Waits until everything that was committed before is applied here.
@@ -279,11 +274,14 @@ impl Connection {
     }
 }
 
-/// Whether the caller may see an object; else why not, in the words of the use that it is for.
-fn see(state: &State, who: &Principal, object: &Object, flag: Option<Flags>) -> Result<(), Error> {
+/// Whether the caller may see a key; else why not, in the words of the use that it is wanted for.
+pub(crate) fn see_for_use(
+    state: &State,
+    who: &Principal,
+    object: &Object,
+    flag: Flags,
+) -> Result<(), Error> {
     let Err(hidden) = state.authorise(who, &Action::See(object)) else { return Ok(()) };
-    if let Some(flag) = flag {
-        state.authorise(who, &Action::Use { object, flag })?;
-    }
+    state.authorise(who, &Action::Use { object, flag })?;
     Err(hidden.into())
 }

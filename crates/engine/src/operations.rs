@@ -20,6 +20,7 @@ use crate::cache::Hot;
 use crate::connection::Connection;
 use crate::content::Content;
 use crate::error::Error;
+use crate::objects::see_for_use;
 use crate::parameters;
 
 /// A function of a mechanism: as CKF_, and as the key's permission.
@@ -176,8 +177,10 @@ impl Connection {
             .filter(|found| offered(found, self.engine.identity.fips_mode) & purpose.function != 0)
             .ok_or_else(mechanism_invalid)?;
         let handle = Handle(handle);
-        if self.login.as_ref().is_some_and(|login| login.ended()) {
+        let actor = self.actor();
+        if actor != self.hot_actor {
             self.hot.clear();
+            self.hot_actor = actor;
         }
         let session_changes = self.client()?.objects.changes();
         let index = self.durable();
@@ -187,8 +190,11 @@ impl Connection {
             check_key(purpose, mechanism, meta)?;
             return Ok((mechanism, content));
         }
-        let (content, meta) = self.authorise(purpose, mechanism, handle)?;
-        let hot = Hot::new(&content, meta, purpose.permission, self.saw, session_changes);
+        self.hot.forget(handle);
+        let (content, hot) = self
+            .authorise(purpose, mechanism, handle)
+            .map_err(|error| error.renamed(CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID))
+            .map_err(|error| error.renamed(CKR_KEY_HANDLE_INVALID, purpose.handle_invalid))?;
         self.hot.put(handle, hot);
         Ok((mechanism, content))
     }
@@ -199,19 +205,20 @@ impl Connection {
         purpose: Purpose,
         mechanism: &Mechanism,
         handle: Handle,
-    ) -> Result<(Arc<Content>, Arc<Meta>), Error> {
-        self.hot.forget(handle);
-        let invalid = |error: Error| {
-            error
-                .renamed(CKR_OBJECT_HANDLE_INVALID, purpose.handle_invalid)
-                .renamed(CKR_KEY_HANDLE_INVALID, purpose.handle_invalid)
-        };
-        let object = self.key_object(handle, purpose.permission).map_err(invalid)?;
-        let (meta, flag) = (object.meta(), purpose.permission);
-        check_key(purpose, mechanism, meta)?;
-        self.may(&Action::Use { object: object.record(), flag })?;
-        let content = object.content(self).map_err(invalid)?;
-        Ok((content, Arc::new(meta.clone())))
+    ) -> Result<(Arc<Content>, Hot), Error> {
+        let flag = purpose.permission;
+        // Read first: a change that follows makes what is allowed here void.
+        let session_changes = self.client()?.objects.changes();
+        let (object, index) = self.look_up(handle, |state, who, object| {
+            see_for_use(state, who, object, flag)?;
+            check_key(purpose, mechanism, &object.meta)?;
+            state.authorise(who, &Action::Use { object, flag })?;
+            Ok(state.applied())
+        })?;
+        let content = object.content(self)?;
+        let meta = Arc::new(object.meta().clone());
+        let hot = Hot::new(&content, meta, flag, index, session_changes);
+        Ok((content, hot))
     }
 }
 

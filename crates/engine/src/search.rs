@@ -108,20 +108,26 @@ impl Connection {
         after: Handle,
         page: &mut Page,
     ) -> Result<(), Error> {
-        for session in self.client()?.objects.after(after) {
+        let objects = self.client()?.objects.after(after);
+        let candidates: Vec<Option<bool>> = self.view(|state, who| {
+            Ok(objects
+                .iter()
+                .map(|session| match decide(&session.object.meta, template) {
+                    Some(false) => Some(false),
+                    _ if state.authorise(who, &Action::See(&session.object)).is_err() => {
+                        Some(false)
+                    }
+                    decided => decided,
+                })
+                .collect())
+        })?;
+        for (session, decided) in objects.iter().zip(candidates) {
             if page.is_full() {
                 break;
             }
-            let visible = self.view(|state, who| {
-                Ok(state.authorise(who, &Action::See(&session.object)).is_ok())
-            })?;
-            let handle = session.object.handle.0;
-            let matches = match decide(&session.object.meta, template) {
-                Some(decided) => decided,
-                None => content_equals(&session.object.meta, &session.content, template),
-            };
-            if visible && matches {
-                page.handles.push(handle);
+            let Object { handle, meta, .. } = &session.object;
+            if decided.unwrap_or_else(|| content_equals(meta, &session.content, template)) {
+                page.handles.push(handle.0);
             }
         }
         Ok(())

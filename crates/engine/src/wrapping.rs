@@ -15,6 +15,7 @@ use crate::audit::Function;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::keys::{self, New};
+use crate::objects::see_for_use;
 use crate::operations::{self, Purpose, kind, parameter};
 use crate::{material, parameters, template};
 
@@ -51,7 +52,11 @@ impl Connection {
         let wrapping = self.object(Handle(request.wrapping_handle))?;
         let invalid =
             |error: Error| error.renamed(CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID);
-        let target = self.key_object(Handle(request.handle), Flags::WRAP).map_err(invalid)?;
+        let (target, ()) = self
+            .look_up(Handle(request.handle), |state, who, object| {
+                see_for_use(state, who, object, Flags::WRAP)
+            })
+            .map_err(invalid)?;
         if !matches!(target.meta().class, CKO_SECRET_KEY | CKO_PRIVATE_KEY) {
             return Err(Error::caller(
                 CKR_KEY_NOT_WRAPPABLE,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use prost::Message;
-use strongroom_wire::message::{Operation, Request, Role};
+use strongroom_wire::message::{DeleteUser, Operation, Request, Role};
 
 use crate::support::*;
 
@@ -147,9 +147,7 @@ fn requests_with_passwords_in_odd_forms_get_an_answer() {
     let mut admin = hsm.admin();
     for role in [-1, 0, 1, 2, 3, 4, 5, i32::MAX] {
         for name in ["", "admin", "no such user", "\0"] {
-            let mut delete = strongroom_wire::message::DeleteUser::default();
-            delete.role = role;
-            delete.user = name.to_owned();
+            let delete = DeleteUser { user: name.to_owned(), role };
             admin.refused(Operation::DeleteUser(delete));
         }
         let mut login = strongroom_wire::message::Login::default();

@@ -1,7 +1,7 @@
 //! Mechanisms at work, and the codes with which they are refused.
 
 use cryptoki_sys::*;
-use strongroom_engine::{BLOCK_VERSION, RECORD_BYTES};
+use strongroom_engine::audit::{BLOCK_VERSION, RECORD_BYTES};
 use strongroom_wire::limits::{DATA_BYTES_MAX, RANDOM_BYTES_MAX};
 use strongroom_wire::message::{
     GcmParameter, ListMechanisms, OaepParameter, Operation, Outcome, Parameter, PssParameter,

@@ -141,7 +141,6 @@ fn a_handle_from_before_a_restart_names_nothing_after_it() {
     let hsm = Hsm::active();
     let mut alice = hsm.alice();
     let before = session_pair(&mut alice).1;
-    pass_ms(1);
     let hsm = hsm.restart();
     let mut alice = alice.another(&hsm);
     let after = session_pair(&mut alice).1;

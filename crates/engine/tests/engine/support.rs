@@ -42,6 +42,8 @@ pub(crate) struct Memory {
     /// Every entry, encoded as the log has it.
     log: Mutex<Vec<Vec<u8>>>,
     fails: AtomicBool,
+    /// Entries are applied and not on disk yet.
+    lags: AtomicBool,
 }
 
 impl Memory {
@@ -53,6 +55,7 @@ impl Memory {
             blobs: Mutex::default(),
             log: Mutex::default(),
             fails: AtomicBool::new(false),
+            lags: AtomicBool::new(false),
         }
     }
 
@@ -71,6 +74,7 @@ impl Memory {
             blobs: Mutex::new(self.blobs.lock().unwrap().clone()),
             log: Mutex::new(self.log.lock().unwrap().clone()),
             fails: AtomicBool::new(false),
+            lags: AtomicBool::new(false),
         }
     }
 
@@ -126,7 +130,9 @@ impl Replicator for Memory {
             }
             (index, result)
         };
-        self.shared.publish(index);
+        if !self.lags.load(Ordering::Relaxed) {
+            self.shared.publish(index);
+        }
         Ok(Committed { index, result })
     }
 
@@ -234,6 +240,15 @@ impl Hsm {
         self.memory.fails.store(cut_off, Ordering::Relaxed);
     }
 
+    /// Makes the disk slow: what is applied from now on becomes durable when that ends.
+    pub(crate) fn lag(&self, lags: bool) {
+        self.memory.lags.store(lags, Ordering::Relaxed);
+        if !lags {
+            let applied = self.memory.shared.read().applied();
+            self.memory.shared.publish(applied);
+        }
+    }
+
     /// A client without a login.
     pub(crate) fn client(&self) -> Client {
         static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -299,6 +314,8 @@ pub(crate) struct Client {
     pub(crate) session: u64,
     pub(crate) sequence: u64,
     pub(crate) seen_index: u64,
+    /// Other connections of the client may wait for answers to lower sequences.
+    shared: bool,
 }
 
 impl Client {
@@ -315,6 +332,7 @@ impl Client {
             session: 1,
             sequence: 0,
             seen_index: 0,
+            shared: false,
         };
         client.call(hello()).unwrap();
         client.attach().unwrap();
@@ -328,6 +346,7 @@ impl Client {
         other.key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         other.ticket.clone_from(&self.ticket);
         other.sequence = self.sequence + 1000;
+        other.shared = true;
         other.attach().unwrap();
         other
     }
@@ -380,7 +399,7 @@ impl Client {
         let reply = self.connection.handle(Request {
             api_level: 1,
             sequence,
-            lowest_unanswered: sequence,
+            lowest_unanswered: if self.shared { 0 } else { sequence },
             seen_index: self.seen_index,
             session: self.session,
             operation: Some(operation),
