@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use strongroom_crypto::memory;
+use strongroom_crypto::descriptors;
 
 use crate::Error;
 
@@ -44,7 +44,7 @@ pub fn start_detached(
     let program = std::env::current_exe().map_err(Error::io("finding this program"))?;
     // What a library's host program has open is none of the HSM's business, and would stay open as
     // long as the HSM lives. An old kernel cannot do that, and it is no reason to stop.
-    let _ = memory::keep_descriptors_from_children(inherited);
+    let _ = descriptors::keep_from_children(inherited);
     let log: Stdio = match log {
         Log::File(path) => OpenOptions::new()
             .create(true)

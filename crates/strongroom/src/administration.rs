@@ -3,6 +3,7 @@
 //! Both ends are pinned: the HSM shows the device certificate that it put into its folder, and the
 //! provisioner proves the key that the HSM was started with.
 
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +38,8 @@ impl Administration {
     /// Connects, and makes sure of the HSM.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] where nothing listens or it is not this HSM; [`Error::File`] where the
-    /// region's own files do not read.
+    /// [`Error::NotRunning`] where nothing listens; [`Error::Unreachable`] where what listens does
+    /// not answer or is not this HSM; [`Error::File`] where the region's own files do not read.
     pub(crate) fn connect(region: &Region, hsm: &HsmDescription) -> Result<Self, Error> {
         let tls = tls(region, hsm)?;
         let unreachable = |e: &dyn std::fmt::Display| unreachable(hsm, e);
@@ -49,7 +50,10 @@ impl Administration {
                 stream.set_nodelay(true)?;
                 Ok(stream)
             })
-            .map_err(|e| unreachable(&e))?;
+            .map_err(|e| match e.kind() {
+                ErrorKind::ConnectionRefused => Error::NotRunning(hsm.hsm_id.clone()),
+                _ => unreachable(&e),
+            })?;
         let name = ServerName::IpAddress(hsm.address.into());
         let connection = ClientConnection::new(tls, name).map_err(|e| unreachable(&e))?;
         let mut administration =
@@ -122,7 +126,7 @@ fn tls(region: &Region, hsm: &HsmDescription) -> Result<Arc<ClientConfig>, Error
     let provisioner = region.provisioner();
     let device_file = region.device_certificate(hsm);
     if !device_file.exists() {
-        return Err(unreachable(hsm, &"it has never been started"));
+        return Err(Error::NotRunning(hsm.hsm_id.clone()));
     }
     let device = owner::read_certificate(&device_file)?;
     let certificate = owner::read_certificate(&provisioner.certificate)?;
@@ -191,9 +195,4 @@ impl ServerCertVerifier for DeviceVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// Whether an error says that nothing listens there.
-pub(crate) fn is_refused(error: &Error) -> bool {
-    matches!(error, Error::Unreachable { .. })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::administration::{Administration, is_refused};
+use crate::administration::Administration;
 use crate::error::Error;
 use crate::region::{HsmDescription, Region};
 use crate::steps::Steps;
@@ -29,7 +29,7 @@ pub(crate) fn run(region: &Region) -> Result<(), Error> {
                 administration.shut_down()?;
                 process
             }
-            Err(e) if is_refused(&e) => {
+            Err(Error::NotRunning(_) | Error::Unreachable { .. }) => {
                 let Some(process) = unanswering(region, hsm) else {
                     steps.done(format_args!("{} does not run", hsm.hsm_id));
                     continue;

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::region::{self, Region};
+use crate::steps::say;
 
 /// Prints `export` lines, or a JSON object.
 ///
@@ -12,10 +13,10 @@ pub(crate) fn run(region: &Region, json: bool) -> Result<(), Error> {
     if json {
         let object: serde_json::Map<String, serde_json::Value> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        println!("{:#}", serde_json::Value::Object(object));
+        say(format_args!("{:#}", serde_json::Value::Object(object)));
     } else {
         for (name, value) in variables {
-            println!("export {name}={}", quoted(&value));
+            say(format_args!("export {name}={}", quoted(&value)));
         }
     }
     Ok(())

@@ -27,7 +27,10 @@ pub(crate) enum Error {
     /// The HSM refused a request on port 2224.
     #[error("the HSM refuses: {0}")]
     Refused(String),
-    /// Port 2224 of an HSM cannot be reached, or is not the HSM's.
+    /// Nothing listens on the HSM's port 2224.
+    #[error("{0} does not run")]
+    NotRunning(String),
+    /// Port 2224 of an HSM does not answer, or is not the HSM's.
     #[error("{hsm} does not answer on {address}: {problem}")]
     Unreachable {
         /// `hsm-…`

@@ -54,7 +54,11 @@ fn main() -> ExitCode {
         Command::Hsm(options) => hsm::run(&options),
         Command::FirstUse { dir } => first_use::run(&region::Region::at(&dir)),
         Command::Version => {
-            println!("strongroom {} (software; not FIPS-validated)", env!("CARGO_PKG_VERSION"));
+            steps::say(concat!(
+                "strongroom ",
+                env!("CARGO_PKG_VERSION"),
+                " (software; not FIPS-validated)"
+            ));
             Ok(())
         }
     };

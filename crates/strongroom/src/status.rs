@@ -6,71 +6,71 @@ use serde_json::{Value, json};
 use strongroom_wire::admin::StatusReply;
 use strongroom_wire::message::ClusterPhase;
 
-use crate::administration::{Administration, is_refused};
+use crate::administration::Administration;
 use crate::error::Error;
 use crate::region::{Description, HsmDescription, Region};
+use crate::steps::say;
 
-/// What the seal means for whoever relies on the keys.
+/// What the keys' protection is, for whoever relies on it.
 const SOFTWARE: &str = "software, not FIPS-validated";
-const FILE_SEAL: &str = "the seal is a file: whoever reads the region's folder, the operator for one, \
-                         can read the keys";
-const PASSPHRASE_SEAL: &str = "the seal is a passphrase: the folder alone gives no keys; whoever \
-                               controls a running HSM's host can read them";
+const FILE_SEAL: &str = "the seal is a file: whoever reads the region's folder, the operator for \
+                         one, can read the keys";
+const OTHER_SEAL: &str = "the folder alone gives no keys; whoever controls a running HSM's host can \
+                          read them";
 
-/// Prints the region's state. Success where every HSM runs.
+/// What was found out about one HSM.
+struct Found {
+    hsm: HsmDescription,
+    status: Result<StatusReply, Error>,
+}
+
+/// Prints the region's state. Success where every HSM answers.
 pub(crate) fn run(region: &Region, as_json: bool) -> ExitCode {
-    let (description, hsms) = match look(region) {
-        Ok(found) => found,
+    let description = match region.description() {
+        Ok(description) => description,
         Err(e) => {
             eprintln!("strongroom: {e}");
             return ExitCode::FAILURE;
         }
     };
+    let found: Vec<Found> = description.hsms.iter().map(|hsm| look(region, hsm)).collect();
     if as_json {
-        let shown: Vec<Value> =
-            hsms.iter().map(|(hsm, status)| to_json(hsm, status.as_ref())).collect();
-        let whole = json!({
-            "region": region.dir(),
-            "cluster-id": description.cluster_id,
-            "hsms": shown,
-            "protection": SOFTWARE,
-        });
-        println!("{whole:#}");
+        say(format_args!("{:#}", to_json(region, &description, &found)));
     } else {
-        print(region, &description, &hsms);
+        print(region, &description, &found);
     }
-    if hsms.iter().all(|(_, status)| status.is_some()) {
+    if found.iter().all(|found| found.status.is_ok()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-type Found = (HsmDescription, Option<StatusReply>);
-
-fn look(region: &Region) -> Result<(Description, Vec<Found>), Error> {
-    let description = region.description()?;
-    let hsms = description
-        .hsms
-        .iter()
-        .map(|hsm| {
-            let status = Administration::connect(region, hsm).and_then(|mut a| a.status());
-            match status {
-                Ok(status) => Ok((hsm.clone(), Some(status))),
-                Err(e) if is_refused(&e) => Ok((hsm.clone(), None)),
-                Err(e) => Err(e),
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok((description, hsms))
+fn look(region: &Region, hsm: &HsmDescription) -> Found {
+    let status = Administration::connect(region, hsm).and_then(|mut hsm| hsm.status());
+    Found { hsm: hsm.clone(), status }
 }
 
-fn to_json(hsm: &HsmDescription, status: Option<&StatusReply>) -> Value {
-    let place = hsm.clients().to_string();
-    match status {
-        None => json!({"hsm-id": hsm.hsm_id, "address": place, "running": false}),
-        Some(status) => json!({
-            "hsm-id": hsm.hsm_id,
+fn to_json(region: &Region, description: &Description, found: &[Found]) -> Value {
+    json!({
+        "region": region.dir(),
+        "cluster-id": description.cluster_id,
+        "hsms": found.iter().map(hsm_to_json).collect::<Vec<_>>(),
+        "protection": SOFTWARE,
+    })
+}
+
+fn hsm_to_json(found: &Found) -> Value {
+    let place = found.hsm.clients().to_string();
+    match &found.status {
+        Err(e) => json!({
+            "hsm-id": found.hsm.hsm_id,
+            "address": place,
+            "running": false,
+            "problem": e.to_string(),
+        }),
+        Ok(status) => json!({
+            "hsm-id": found.hsm.hsm_id,
             "address": place,
             "running": true,
             "state": state(status),
@@ -87,29 +87,29 @@ fn to_json(hsm: &HsmDescription, status: Option<&StatusReply>) -> Value {
     }
 }
 
-fn print(region: &Region, description: &Description, hsms: &[Found]) {
-    println!("{} in {}", description.cluster_id, region.dir().display());
-    for (hsm, status) in hsms {
+fn print(region: &Region, description: &Description, found: &[Found]) {
+    say(format_args!("{} in {}", description.cluster_id, region.dir().display()));
+    for Found { hsm, status } in found {
         let place = hsm.clients();
-        let Some(status) = status else {
-            println!(
-                "  {} on {place}: does not run; `strongroom up{}`",
-                hsm.hsm_id,
+        match status {
+            Err(Error::NotRunning(id)) => say(format_args!(
+                "  {id} on {place}: does not run; `strongroom up{}` starts it",
                 region.option()
-            );
-            continue;
-        };
-        println!(
-            "  {} on {place}: {}, {} objects, {} users, {} connections, log at {}, up {} s",
-            hsm.hsm_id,
-            state(status),
-            status.objects,
-            status.users,
-            status.connections,
-            status.log_index,
-            status.uptime_seconds,
-        );
-        println!("  {SOFTWARE}; {}", meaning(&status.seal));
+            )),
+            Err(e) => say(format_args!("  {e}")),
+            Ok(status) => say(format_args!(
+                "  {} on {place}: {}, {} objects, {} users, {} connections, log at {}, up {} s\n  \
+                 {SOFTWARE}; {}",
+                hsm.hsm_id,
+                state(status),
+                status.objects,
+                status.users,
+                status.connections,
+                status.log_index,
+                status.uptime_seconds,
+                meaning(&status.seal),
+            )),
+        }
     }
 }
 
@@ -124,5 +124,5 @@ fn state(status: &StatusReply) -> &'static str {
 }
 
 fn meaning(seal: &str) -> &'static str {
-    if seal == "file" { FILE_SEAL } else { PASSPHRASE_SEAL }
+    if seal == "file" { FILE_SEAL } else { OTHER_SEAL }
 }

@@ -15,11 +15,11 @@ use strongroom_wire::message::{
     ActivateCluster, ClusterPhase, CreateUser, ListUsers, Operation, Outcome, Role,
 };
 
-use crate::administration::{Administration, is_refused};
+use crate::administration::Administration;
 use crate::arguments::UpOptions;
 use crate::error::Error;
 use crate::region::{Credentials, Description, HsmDescription, Login, Region};
-use crate::steps::Steps;
+use crate::steps::{Steps, say};
 use crate::{first_use, owner, private_file, region};
 
 /// The first admin of a CloudHSM cluster has this name.
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &UpOptions) -> Result<(), Error> {
     let region = options.region.region();
     let module = region::module()?;
     let mut steps = Steps::begin();
-    println!("Strongroom region in {}", region.dir().display());
+    say(format_args!("Strongroom region in {}", region.dir().display()));
 
     let description = describe(&region, options, &mut steps)?;
     let [hsm, ..] = description.hsms.as_slice() else {
@@ -108,7 +108,7 @@ fn start(
             steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
             return Ok(None);
         }
-        Err(e) if is_refused(&e) => {}
+        Err(Error::NotRunning(_)) => {}
         Err(e) => return Err(e),
     }
     let folder = region.hsm_folder(hsm);
@@ -246,7 +246,7 @@ fn new_password() -> Result<String, Error> {
 fn say_what_next(region: &Region, steps: &Steps) {
     let program = std::env::args().next().unwrap_or_else(|| "strongroom".to_owned());
     let option = region.option();
-    println!(
+    say(format_args!(
         "Ready after {} ms.\n\
          This is software, not FIPS-validated, and its seal is a file: whoever reads {} reads the \
          keys.\n\n\
@@ -257,7 +257,7 @@ fn say_what_next(region: &Region, steps: &Steps) {
          {program} down{option}",
         steps.total_ms(),
         region.dir().display(),
-    );
+    ));
 }
 
 /// Waits until the HSM ends, and ends it when this process is told to.
@@ -279,7 +279,7 @@ fn stay(region: &Region, hsm: &HsmDescription, mut child: Child) -> Result<(), E
         if child.try_wait().map_err(Error::io(failed))?.is_none() {
             match Administration::connect(region, hsm).and_then(|mut a| a.shut_down()) {
                 // It is on its way out already.
-                Err(e) if is_refused(&e) => {}
+                Err(Error::NotRunning(_)) => {}
                 other => other?,
             }
         }
