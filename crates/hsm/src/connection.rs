@@ -125,3 +125,131 @@ impl Service for ClientService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use strongroom_wire::frame;
+    use strongroom_wire::message::{Operation, Ping};
+
+    use super::*;
+    use crate::link::{Socket, UnixLink};
+
+    /// Answers with the request's sequence; panics at 13; allows 64 bytes.
+    struct Echo;
+
+    impl Service for Echo {
+        type Request = Request;
+        type Reply = Reply;
+
+        fn frame_bytes_max(&self) -> usize {
+            64
+        }
+
+        fn handle(&mut self, request: Request) -> Reply {
+            assert_ne!(request.sequence, 13, "as a bug would");
+            Reply { sequence: request.sequence, ..Reply::default() }
+        }
+
+        fn malformed(&self) -> Reply {
+            Reply { status: 7, ..Reply::default() }
+        }
+    }
+
+    fn far() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    /// Serves one end until it ends, while `peer` has the other.
+    fn with_peer(deadline: Instant, peer: impl FnOnce(UnixStream) + Send + 'static) -> Ending {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let peer = std::thread::spawn(move || peer(theirs));
+        let mut link = UnixLink::new(Arc::new(Socket::Unix(ours)));
+        let ending = serve(&mut link, &mut Echo, FrameBuffer::new(), deadline);
+        drop(link);
+        peer.join().unwrap();
+        ending
+    }
+
+    fn request(sequence: u64) -> Vec<u8> {
+        let request =
+            Request { sequence, operation: Some(Operation::Ping(Ping {})), ..Request::default() };
+        let mut bytes = Vec::new();
+        frame::encode(&request, &mut bytes, 64).unwrap();
+        bytes
+    }
+
+    fn answer(peer: &mut UnixStream) -> Reply {
+        frame::read(peer, 64).unwrap()
+    }
+
+    #[test]
+    fn requests_sent_at_once_are_answered_in_order() {
+        let ending = with_peer(far(), |mut peer| {
+            peer.write_all(&[request(1), request(2), request(3)].concat()).unwrap();
+            assert_eq!([1, 2, 3], [(); 3].map(|()| answer(&mut peer).sequence));
+        });
+        assert!(matches!(ending, Ending::Closed), "{ending}");
+    }
+
+    #[test]
+    fn what_came_with_the_handshake_is_the_first_request() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut received = FrameBuffer::new();
+        received.extend(&request(5));
+        let server = std::thread::spawn(move || {
+            let mut link = UnixLink::new(Arc::new(Socket::Unix(ours)));
+            serve(&mut link, &mut Echo, received, far())
+        });
+        assert_eq!(answer(&mut theirs).sequence, 5);
+        drop(theirs);
+        assert!(matches!(server.join().unwrap(), Ending::Closed));
+    }
+
+    #[test]
+    fn a_request_that_panics_ends_its_connection_only() {
+        let ending = with_peer(far(), |mut peer| {
+            peer.write_all(&[request(1), request(13)].concat()).unwrap();
+            assert_eq!(answer(&mut peer).sequence, 1);
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        });
+        assert!(matches!(ending, Ending::Bug), "{ending}");
+    }
+
+    #[test]
+    fn a_payload_that_is_no_message_is_answered() {
+        let ending = with_peer(far(), |mut peer| {
+            peer.write_all(b"\0\0\0\x01\xff").unwrap();
+            assert_eq!(answer(&mut peer).status, 7);
+            peer.write_all(&request(2)).unwrap();
+            assert_eq!(answer(&mut peer).sequence, 2);
+        });
+        assert!(matches!(ending, Ending::Closed), "{ending}");
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_ends_the_connection() {
+        let ending = with_peer(far(), |mut peer| {
+            peer.write_all(&[0, 0, 0, 65]).unwrap();
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        });
+        assert!(matches!(ending, Ending::Frame(FrameError::TooLong { .. })), "{ending}");
+    }
+
+    #[test]
+    fn a_peer_that_sends_no_whole_request_in_time_is_dropped() {
+        let soon = Instant::now() + Duration::from_millis(20);
+        let ending = with_peer(soon, |mut peer| {
+            peer.write_all(&request(1)[..3]).unwrap();
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        });
+        match ending {
+            Ending::Frame(FrameError::Io(e)) => assert_eq!(e.kind(), io::ErrorKind::TimedOut),
+            other => panic!("{other}"),
+        }
+    }
+}

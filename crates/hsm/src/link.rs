@@ -252,3 +252,82 @@ fn set_patience(socket: &Socket, deadline: Option<Instant>, timed: &mut bool) ->
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::SystemTime;
+
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+    use super::*;
+    use crate::certificates::{Leaf, P256Key, own_owner};
+    use crate::tls;
+
+    const CLUSTER: &str = "cluster-abcdefghijk";
+
+    /// A server's configuration, and a client's that trusts its owner as any TLS client would.
+    fn configs() -> (Arc<rustls::ServerConfig>, Arc<ClientConfig>) {
+        let key = P256Key::generate("test key").unwrap();
+        let owner = own_owner(&key, CLUSTER).unwrap();
+        let leaf = Leaf {
+            cluster_id: CLUSTER.to_owned(),
+            hsm_id: "hsm-abcdefghijk".to_owned(),
+            address: "127.0.0.1".parse().unwrap(),
+        };
+        let leaf = leaf.issue(&key, &owner.cluster_certificate, SystemTime::now()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(owner.trust_anchor.into()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (tls::for_clients(leaf).unwrap(), Arc::new(client))
+    }
+
+    fn pair() -> (Arc<Socket>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(Socket::Tcp(listener.accept().unwrap().0)), theirs)
+    }
+
+    #[test]
+    fn data_of_many_records_arrives_whole_both_ways() {
+        let (server, client) = configs();
+        let (ours, theirs) = pair();
+        let sent: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+        let framed = [&100_000_u32.to_be_bytes()[..], &sent].concat();
+        let peer = std::thread::spawn(move || {
+            let name = std::net::IpAddr::from([127, 0, 0, 1]).into();
+            let connection = ClientConnection::new(client, name).unwrap();
+            let mut stream = StreamOwned::new(connection, theirs);
+            stream.write_all(&framed).unwrap();
+            let mut back = vec![0; framed.len()];
+            stream.read_exact(&mut back).unwrap();
+            assert!(back == framed);
+            stream.conn.export_keying_material([0; 32], CHANNEL_BINDING_LABEL, None).unwrap()
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut received = FrameBuffer::new();
+        let mut link = TlsLink::accept(ours, server, &mut received, deadline).unwrap();
+        while received.payload(200_000).unwrap().is_none() {
+            assert!(link.receive(&mut received, None).unwrap());
+        }
+        let payload = received.payload(200_000).unwrap().unwrap();
+        assert!(payload == sent);
+        let reply = [&100_000_u32.to_be_bytes()[..], payload].concat();
+        link.send(&reply).unwrap();
+        assert_eq!(link.channel_binding().unwrap(), peer.join().unwrap());
+    }
+
+    #[test]
+    fn a_peer_that_never_shakes_hands_is_dropped() {
+        let (server, _) = configs();
+        let (ours, _theirs) = pair();
+        let soon = Instant::now() + Duration::from_millis(20);
+        let error = TlsLink::accept(ours, server, &mut FrameBuffer::new(), soon).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -21,6 +21,9 @@ pub(crate) enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A file of the region cannot be written.
+    #[error(transparent)]
+    Write(#[from] strongroom_seal::Error),
     /// The HSM process.
     #[error(transparent)]
     Hsm(#[from] strongroom_hsm::Error),

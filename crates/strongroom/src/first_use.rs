@@ -12,9 +12,10 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
+use strongroom_seal::write_atomically;
 
 use crate::error::Error;
-use crate::private_file;
+use crate::private_folder;
 use crate::region::{self, Region};
 use crate::signature;
 use crate::steps::Steps;
@@ -142,7 +143,7 @@ fn sign(
     steps: &mut Steps,
 ) -> Result<(), Error> {
     let folder = region.first_signature();
-    private_file::make_folder(&folder)?;
+    private_folder::make(&folder)?;
     let signature =
         session.sign(&Mechanism::EcdsaSha256, private, MESSAGE).map_err(failed("C_Sign"))?;
     let point = public_point(session, public)?;
@@ -150,12 +151,9 @@ fn sign(
         what: "the signature".to_owned(),
         problem: problem.to_string(),
     };
-    private_file::write(&folder.join("message.txt"), MESSAGE)?;
-    private_file::write(
-        &folder.join("signature.der"),
-        &signature::to_der(&signature).map_err(bad)?,
-    )?;
-    private_file::write(
+    write_atomically(&folder.join("message.txt"), MESSAGE)?;
+    write_atomically(&folder.join("signature.der"), &signature::to_der(&signature).map_err(bad)?)?;
+    write_atomically(
         &folder.join("public.pem"),
         signature::p256_to_pem(&point).map_err(bad)?.as_bytes(),
     )?;

@@ -16,7 +16,7 @@ mod first_use;
 mod hsm;
 mod log;
 mod owner;
-mod private_file;
+mod private_folder;
 mod region;
 mod signature;
 mod status;

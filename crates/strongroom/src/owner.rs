@@ -10,10 +10,10 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
+use strongroom_seal::write_atomically;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::private_file;
 use crate::region::KeyFiles;
 
 /// The years within which the certificates of a region for trying out count.
@@ -84,8 +84,8 @@ fn make(files: &KeyFiles, what: &'static str, params: &CertificateParams) -> Res
     }
     let key = KeyPair::generate().map_err(making(what))?;
     let certificate = params.self_signed(&key).map_err(making(what))?;
-    private_file::write(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes())?;
-    private_file::write(&files.certificate, certificate.pem().as_bytes())
+    write_atomically(&files.key, Zeroizing::new(key.serialize_pem()).as_bytes())?;
+    Ok(write_atomically(&files.certificate, certificate.pem().as_bytes())?)
 }
 
 fn customer_ca() -> CertificateParams {

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use strongroom_hsm::{DEVICE_CERTIFICATE_FILE, LOG_FILE};
+use strongroom_seal::write_atomically;
 use strongroom_wire::{PORT_ADMINISTRATION, PORT_CLIENTS};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::Error;
-use crate::private_file;
 
 /// The module that programs load.
 const MODULE: &str = "libstrongroom_pkcs11.so";
@@ -252,9 +252,9 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, Error
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(Error::file(path))?;
     bytes.push(b'\n');
-    let written = private_file::write(path, &bytes);
+    let written = write_atomically(path, &bytes);
     bytes.zeroize();
-    written
+    Ok(written?)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use strongroom_client::{Client, Config};
 use strongroom_hsm::{Log, new_hsm_id, start_detached};
+use strongroom_seal::write_atomically;
 use strongroom_wire::message::{
     ActivateCluster, ClusterPhase, CreateUser, ListUsers, Operation, Outcome, Role,
 };
@@ -20,7 +21,7 @@ use crate::arguments::UpOptions;
 use crate::error::Error;
 use crate::region::{Credentials, Description, HsmDescription, Login, Region};
 use crate::steps::{Steps, say};
-use crate::{first_use, owner, private_file, region};
+use crate::{first_use, owner, private_folder, region};
 
 /// The first admin of a CloudHSM cluster has this name.
 const ADMIN: &str = "admin";
@@ -65,7 +66,7 @@ pub(crate) fn run(options: &UpOptions) -> Result<(), Error> {
 
 /// The region's folder and description, made where they are missing.
 fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<Description, Error> {
-    private_file::make_folder(region.dir())?;
+    private_folder::make(region.dir())?;
     if let Some(description) = region.find()? {
         steps.done(format_args!("region found: {}", description.cluster_id));
         return Ok(description);
@@ -112,7 +113,7 @@ fn start(
         Err(e) => return Err(e),
     }
     let folder = region.hsm_folder(hsm);
-    private_file::make_folder(&folder)?;
+    private_folder::make(&folder)?;
     let arguments: Vec<std::ffi::OsString> = vec![
         "hsm".into(),
         "--dir".into(),
@@ -131,7 +132,7 @@ fn start(
     let log = region.hsm_log(hsm);
     let log = if foreground { Log::Inherited } else { Log::File(&log) };
     let child = start_detached(arguments, None, log)?;
-    private_file::write(&region.pid_file(hsm), child.id().to_string().as_bytes())?;
+    write_atomically(&region.pid_file(hsm), child.id().to_string().as_bytes())?;
     steps.done(format_args!("{} listens on {place}", hsm.hsm_id));
     Ok(Some(child))
 }

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use strongroom_wire::frame;
-use strongroom_wire::message::{Hello, Operation, Outcome, Personality, Reply, Request};
+use strongroom_wire::message::{ClusterPhase, HelloReply, Personality};
 
 use support::PROGRAM;
 
@@ -21,25 +20,10 @@ fn command(dir: &Path, more: &[&str]) -> Command {
 }
 
 /// Says hello over the socket; the HSM's answer and its process.
-fn hello(socket: &Path) -> (strongroom_wire::message::HelloReply, Pid) {
+fn hello(socket: &Path) -> (HelloReply, Pid) {
     let mut stream = UnixStream::connect(socket).unwrap();
-    let request = Request {
-        api_level: 1,
-        sequence: 1,
-        operation: Some(Operation::Hello(Hello {
-            api_level_min: 1,
-            api_level_max: 1,
-            client_name: "test".to_owned(),
-        })),
-        ..Request::default()
-    };
-    frame::write(&mut stream, &request, 1 << 20).unwrap();
-    let reply: Reply = frame::read(&mut stream, 1 << 20).unwrap();
-    let pid = rustix::net::sockopt::socket_peercred(&stream).unwrap().pid;
-    match reply.outcome {
-        Some(Outcome::Hello(hello)) => (hello, pid),
-        _ => panic!("no answer to hello: {}", reply.message),
-    }
+    let answer = support::hello(&mut stream).unwrap();
+    (answer, rustix::net::sockopt::socket_peercred(&stream).unwrap().pid)
 }
 
 /// Ends an HSM in order, and waits until it is gone.
@@ -172,6 +156,6 @@ fn a_local_cloudhsm_is_ready_to_be_activated() {
     assert!(command(&dir, &["--personality", "cloudhsm"]).status().unwrap().success());
     let (answer, pid) = hello(&dir.join("hsm.sock"));
     assert_eq!(answer.personality(), Personality::CloudHsm);
-    assert_eq!(answer.phase(), strongroom_wire::message::ClusterPhase::Initialized);
+    assert_eq!(answer.phase(), ClusterPhase::Initialized);
     stop(pid);
 }

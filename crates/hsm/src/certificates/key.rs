@@ -26,7 +26,7 @@ impl P256Key {
     ///
     /// # Errors
     /// Where the backend fails.
-    pub(super) fn generate(what: &'static str) -> Result<Self, CertificateError> {
+    pub(crate) fn generate(what: &'static str) -> Result<Self, CertificateError> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map_err(|e| CertificateError::Making { what, problem: e.to_string() })?;
         Ok(Self { pair })

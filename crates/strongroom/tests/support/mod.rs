@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -19,7 +19,7 @@ use strongroom_wire::admin::{
     AdminOperation, AdminReply, AdminRequest, ClusterCsr, Initialize, Status,
 };
 use strongroom_wire::frame;
-use strongroom_wire::message::{Hello, Operation, Outcome, Reply, Request};
+use strongroom_wire::message::{Hello, HelloReply, Operation, Outcome, Reply, Request};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
@@ -148,7 +148,7 @@ impl Drop for Hsm {
 pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Says hello, and gives the HSM's answer.
-pub(crate) fn hello(stream: &mut Tls) -> Result<strongroom_wire::message::HelloReply, String> {
+pub(crate) fn hello(stream: &mut (impl Read + Write)) -> Result<HelloReply, String> {
     let request = Request {
         api_level: 1,
         sequence: 1,
