@@ -62,6 +62,8 @@ pub(crate) struct Cipher {
     /// What Update calls gave and was not processed yet.
     held: Zeroizing<Vec<u8>>,
     in_parts: bool,
+    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come before it is used.
+    pub(crate) waits_for_pin: bool,
 }
 
 /// What one shot hands on to the next.
@@ -134,6 +136,7 @@ impl Cipher {
             chain: Chain { block, blocks_left },
             counter_bits: parsed.counter_bits,
             iv_place: parsed.iv_place,
+            waits_for_pin: info.always_authenticate && direction == Direction::Decrypt,
             info,
             held: Zeroizing::default(),
             in_parts: false,

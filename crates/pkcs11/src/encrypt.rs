@@ -65,6 +65,7 @@ pub(crate) fn update(
     output: &mut Output<'_>,
 ) -> Result<()> {
     operation::step(place(&mut session.operations(), direction), |cipher| {
+        operation::pin_given(cipher.waits_for_pin)?;
         if !output.announce(cipher.update_length(data.len()))? {
             return Ok(Progress::GoesOn);
         }
@@ -99,6 +100,7 @@ fn end(
     if (exact || output.is_query()) && !output.announce(most)? {
         return Ok(Progress::GoesOn);
     }
+    operation::pin_given(cipher.waits_for_pin)?;
     let result = cipher.finish(target(module, session), data.bytes())?;
     output.write(&result)?;
     Ok(Progress::Done)

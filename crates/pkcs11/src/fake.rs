@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) role: Option<Role>,
     /// Uses that keys are refused, as CKA_.
     pub(crate) forbidden: Vec<u64>,
+    /// Whether keys have CKA_ALWAYS_AUTHENTICATE.
+    pub(crate) always_authenticate: bool,
     /// Handles that a search finds.
     pub(crate) findable: Vec<u64>,
 }
@@ -148,6 +150,9 @@ impl Fake {
                 | CKA_TOKEN,
                 _,
             ) => Some(vec![u8::from(!lock(&self.state).forbidden.contains(&kind))]),
+            (CKA_ALWAYS_AUTHENTICATE, KeyKind::EcPrivate(_)) => {
+                Some(vec![u8::from(lock(&self.state).always_authenticate)])
+            }
             _ => None,
         }
     }
@@ -285,6 +290,10 @@ impl Hsm for Fake {
         }
         lock(&self.state).role = Some(role);
         Ok(())
+    }
+
+    fn prove(&self, _user: &str, _role: Role, password: &[u8]) -> Result<()> {
+        if password == PASSWORD { Ok(()) } else { Err(Ckr(CKR_PIN_INCORRECT)) }
     }
 
     fn logout(&self) -> Result<()> {

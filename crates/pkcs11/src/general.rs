@@ -6,12 +6,10 @@ use strongroom_client::{Client, Config, Options};
 use crate::abi::library;
 use crate::error::{Ckr, Result};
 use crate::fork;
+use crate::hsm::PROGRAM;
 use crate::log;
 use crate::module::{self, Module};
 use crate::slot::{MANUFACTURER, padded, version};
-
-/// How the module names itself to the HSM, for its audit log.
-const PROGRAM: &str = concat!("strongroom-pkcs11 ", env!("CARGO_PKG_VERSION"));
 
 /// C_Initialize: reads the configuration and connects once, so that what is wrong shows here.
 ///

@@ -12,6 +12,9 @@ use strongroom_wire::message::{
 
 use crate::error::{Ckr, Result, unexpected_reply};
 
+/// How the module names itself to the HSM, for its audit log.
+pub(crate) const PROGRAM: &str = concat!("strongroom-pkcs11 ", env!("CARGO_PKG_VERSION"));
+
 /// An HSM with this application's login.
 pub(crate) trait Hsm: Send + Sync {
     /// Which programs the token is for.
@@ -20,6 +23,8 @@ pub(crate) trait Hsm: Send + Sync {
     fn call(&self, session: u64, operation: Operation) -> Result<Option<Outcome>>;
     /// Logs the application in.
     fn login(&self, user: &str, role: Role, password: &[u8]) -> Result<()>;
+    /// Whether a password is right, without touching the application's login. Counts as an attempt.
+    fn prove(&self, user: &str, role: Role, password: &[u8]) -> Result<()>;
     /// Logs the application out, on all its connections.
     fn logout(&self) -> Result<()>;
     /// Under which role the application is logged in.
@@ -39,6 +44,13 @@ impl Hsm for Client {
 
     fn login(&self, user: &str, role: Role, password: &[u8]) -> Result<()> {
         Ok(Client::login(self, user, role, password)?)
+    }
+
+    fn prove(&self, user: &str, role: Role, password: &[u8]) -> Result<()> {
+        // A client of its own, so that the attempt has its own login, which ends here.
+        let client = Client::open(self.config().clone(), PROGRAM)?;
+        client.login(user, role, password)?;
+        Ok(client.logout()?)
     }
 
     fn logout(&self) -> Result<()> {

@@ -29,6 +29,8 @@ pub(crate) struct KeyInfo {
     key_type: u64,
     /// CKF_ENCRYPT, … for CKA_ENCRYPT, …
     usages: CK_FLAGS,
+    /// CKA_ALWAYS_AUTHENTICATE.
+    pub(crate) always_authenticate: bool,
     /// Bytes of an RSA modulus, or of an elliptic curve's field; 0 for other keys.
     pub(crate) bytes: usize,
 }
@@ -79,6 +81,7 @@ impl KeyInfo {
                 .iter()
                 .filter(|(attribute, _)| is_set(*attribute))
                 .fold(0, |flags, (_, flag)| flags | flag),
+            always_authenticate: is_set(CKA_ALWAYS_AUTHENTICATE),
             bytes: modulus.or(field).unwrap_or(0),
         })
     }

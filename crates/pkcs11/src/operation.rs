@@ -30,6 +30,22 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
+    /// Whether an operation waits for the PIN of CKU_CONTEXT_SPECIFIC.
+    pub(crate) fn wait_for_pin(&self) -> bool {
+        self.sign.as_ref().is_some_and(|sign| sign.waits_for_pin)
+            || self.decrypt.as_ref().is_some_and(|decrypt| decrypt.waits_for_pin)
+    }
+
+    /// The PIN was right: what waits for it may go on, this once.
+    pub(crate) fn pin_was_given(&mut self) {
+        if let Some(sign) = &mut self.sign {
+            sign.waits_for_pin = false;
+        }
+        if let Some(decrypt) = &mut self.decrypt {
+            decrypt.waits_for_pin = false;
+        }
+    }
+
     /// Ends everything but a digest.
     pub(crate) fn end_uses_of_objects(&mut self) {
         *self = Self { digest: self.digest.take(), ..Self::default() };
@@ -79,6 +95,11 @@ pub(crate) fn begin<T>(place: &mut Option<T>, make: impl FnOnce() -> Result<T>) 
 /// An Init call without mechanism: it ends the active operation (PKCS#11 3.0, section 5.8.1).
 pub(crate) fn cancel<T>(place: &mut Option<T>) -> Result<()> {
     place.take().map(drop).ok_or(Ckr(CKR_ARGUMENTS_BAD))
+}
+
+/// Refuses an operation that waits for its PIN.
+pub(crate) fn pin_given(waits_for_pin: bool) -> Result<()> {
+    if waits_for_pin { Err(Ckr(CKR_USER_NOT_LOGGED_IN)) } else { Ok(()) }
 }
 
 /// Takes one step of an active operation.

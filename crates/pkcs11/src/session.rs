@@ -235,13 +235,13 @@ pub(crate) fn token_user(role: Role) -> &'static str {
 /// C_Login, and C_LoginUser with its user name.
 pub(crate) fn login(
     module: &Module,
+    session: &Session,
     user_type: CK_USER_TYPE,
     user: Option<&[u8]>,
     pin: &[u8],
 ) -> Result<()> {
-    // No key has CKA_ALWAYS_AUTHENTICATE, so no operation waits for its PIN.
     if user_type == CKU_CONTEXT_SPECIFIC {
-        return Err(Ckr(CKR_OPERATION_NOT_INITIALIZED));
+        return confirm(module, session, pin);
     }
     let cloudhsm = module.is_cloudhsm();
     let credentials = match user {
@@ -263,6 +263,23 @@ pub(crate) fn login(
     }
     module.keys.clear();
     module.hsm.login(&credentials.user, credentials.role, &credentials.password)
+}
+
+/// C_Login with CKU_CONTEXT_SPECIFIC: the PIN again, for the operation that a key with
+/// CKA_ALWAYS_AUTHENTICATE was given to (PKCS#11 2.40, section 4.8).
+fn confirm(module: &Module, session: &Session, pin: &[u8]) -> Result<()> {
+    let _order = module.sessions.in_order();
+    if module.hsm.role() != Some(Role::CryptoUser) {
+        return Err(Ckr(CKR_USER_NOT_LOGGED_IN));
+    }
+    let mut operations = session.operations();
+    if !operations.wait_for_pin() {
+        return Err(Ckr(CKR_OPERATION_NOT_INITIALIZED));
+    }
+    let credentials = credentials(module.is_cloudhsm(), CKU_USER, pin)?;
+    module.hsm.prove(&credentials.user, credentials.role, &credentials.password)?;
+    operations.pin_was_given();
+    Ok(())
 }
 
 /// C_Logout.
@@ -298,6 +315,16 @@ mod tests {
         info(module, &module.session(handle).unwrap()).state
     }
 
+    fn log_in(
+        module: &Module,
+        user_type: CK_USER_TYPE,
+        user: Option<&[u8]>,
+        pin: &[u8],
+    ) -> Result<()> {
+        let any = read(&module.sessions.table).values().next().cloned().unwrap();
+        login(module, &any, user_type, user, pin)
+    }
+
     #[test]
     fn a_session_is_serial_and_of_the_one_slot() {
         let (module, _) = fake::module(Personality::Token);
@@ -314,12 +341,12 @@ mod tests {
         let (module, fake) = fake::module(Personality::Token);
         let (reader, writer) = (fake::open(&module, RO).unwrap(), fake::open(&module, RW).unwrap());
         assert_eq!(state(&module, reader), CKS_RO_PUBLIC_SESSION);
-        login(&module, CKU_USER, None, PASSWORD).unwrap();
+        log_in(&module, CKU_USER, None, PASSWORD).unwrap();
         assert_eq!(state(&module, reader), CKS_RO_USER_FUNCTIONS);
         assert_eq!(state(&module, writer), CKS_RW_USER_FUNCTIONS);
-        let again = login(&module, CKU_USER, None, PASSWORD);
+        let again = log_in(&module, CKU_USER, None, PASSWORD);
         assert_eq!(again, Err(Ckr(CKR_USER_ALREADY_LOGGED_IN)));
-        let other = login(&module, CKU_SO, None, PASSWORD);
+        let other = log_in(&module, CKU_SO, None, PASSWORD);
         assert_eq!(other, Err(Ckr(CKR_USER_ANOTHER_ALREADY_LOGGED_IN)));
         close(&module, reader).unwrap();
         assert!(lock(&fake).role.is_some());
@@ -332,10 +359,10 @@ mod tests {
     fn the_so_and_read_only_sessions_exclude_each_other() {
         let (module, _) = fake::module(Personality::Token);
         let reader = fake::open(&module, RO).unwrap();
-        assert_eq!(login(&module, CKU_SO, None, PASSWORD), Err(Ckr(CKR_SESSION_READ_ONLY_EXISTS)));
+        assert_eq!(log_in(&module, CKU_SO, None, PASSWORD), Err(Ckr(CKR_SESSION_READ_ONLY_EXISTS)));
         close(&module, reader).unwrap();
         let writer = fake::open(&module, RW).unwrap();
-        login(&module, CKU_SO, None, PASSWORD).unwrap();
+        log_in(&module, CKU_SO, None, PASSWORD).unwrap();
         assert_eq!(state(&module, writer), CKS_RW_SO_FUNCTIONS);
         assert_eq!(fake::open(&module, RO), Err(Ckr(CKR_SESSION_READ_WRITE_SO_EXISTS)));
     }

@@ -32,6 +32,8 @@ pub(crate) struct Signing {
     hash: Option<Hash>,
     /// What Update calls gave; `None` before the first.
     gathered: Option<Gathered>,
+    /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come before it is used.
+    pub(crate) waits_for_pin: bool,
 }
 
 /// Data that came in pieces.
@@ -67,6 +69,7 @@ impl Signing {
             key,
             mechanism: parsed.wire,
             kind,
+            waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
             info,
             hash: parsed.entry.hash,
             gathered: None,
@@ -164,6 +167,7 @@ pub(crate) fn sign(
         if !output.announce(sign.signature_length())? {
             return Ok(Progress::GoesOn);
         }
+        operation::pin_given(sign.waits_for_pin)?;
         let payload = sign.whole(data)?;
         complete(module, session, sign, payload, output)
     })
@@ -172,6 +176,7 @@ pub(crate) fn sign(
 /// C_SignUpdate.
 pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
+        operation::pin_given(sign.waits_for_pin)?;
         sign.update(data)?;
         Ok(Progress::GoesOn)
     })
@@ -183,6 +188,7 @@ pub(crate) fn finish(module: &Module, session: &Session, output: &mut Output<'_>
         if !output.announce(sign.signature_length())? {
             return Ok(Progress::GoesOn);
         }
+        operation::pin_given(sign.waits_for_pin)?;
         let payload = sign.pieces();
         complete(module, session, sign, payload, output)
     })

@@ -94,6 +94,7 @@ mod tests {
     use crate::fake::{self, EC_PRIVATE, EC_PUBLIC, GENERIC, input, output, with_mechanism};
     use crate::lock::lock;
     use crate::sign;
+    use strongroom_wire::message::Role;
 
     fn begin_sign(
         module: &Module,
@@ -173,6 +174,24 @@ mod tests {
         assert_eq!(begin(CKM_ECDSA, EC_PRIVATE), Err(Ckr(CKR_KEY_FUNCTION_NOT_PERMITTED)));
         lock(&fake).forbidden.clear();
         begin(CKM_ECDSA, EC_PRIVATE).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_always_wants_its_pin_signs_once_for_each() {
+        let (module, session, fake) = fake::token();
+        lock(&fake).always_authenticate = true;
+        lock(&fake).role = Some(Role::CryptoUser);
+        let pin = |pin| crate::session::login(&module, &session, CKU_CONTEXT_SPECIFIC, None, pin);
+        let sign = || output(Some(64), |out| sign::sign(&module, &session, input(b"data"), out)).0;
+        assert_eq!(pin(fake::PASSWORD), Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
+        for _ in 0..2 {
+            begin_sign(&module, &session, CKM_ECDSA_SHA256, EC_PRIVATE).unwrap();
+            assert_eq!(sign(), Err(Ckr(CKR_USER_NOT_LOGGED_IN)));
+            begin_sign(&module, &session, CKM_ECDSA_SHA256, EC_PRIVATE).unwrap();
+            assert_eq!(pin(b"wrong"), Err(Ckr(CKR_PIN_INCORRECT)));
+            assert_eq!(pin(fake::PASSWORD), Ok(()));
+            assert_eq!(sign(), Ok(()));
+        }
     }
 
     #[test]

@@ -294,11 +294,11 @@ pub(crate) unsafe extern "C" fn C_Login(
     pin: CK_UTF8CHAR_PTR,
     pin_length: CK_ULONG,
 ) -> CK_RV {
-    with_session("C_Login", session, |module, _| {
+    with_session("C_Login", session, |module, session| {
         // SAFETY: PKCS#11's contract.
         let pin = unsafe { Input::required(pin, pin_length)? };
         let pin = pin.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
-        session::login(module, user_type, None, pin)
+        session::login(module, session, user_type, None, pin)
     })
 }
 
@@ -315,14 +315,14 @@ pub(crate) unsafe extern "C" fn C_LoginUser(
     user: CK_UTF8CHAR_PTR,
     user_length: CK_ULONG,
 ) -> CK_RV {
-    with_session("C_LoginUser", session, |module, _| {
+    with_session("C_LoginUser", session, |module, session| {
         // SAFETY: PKCS#11's contract.
         let pin = unsafe { Input::required(pin, pin_length)? };
         let pin = pin.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
         // SAFETY: PKCS#11's contract.
         let user = unsafe { Input::new(user, user_length)? };
         let user = user.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
-        session::login(module, user_type, Some(user), pin)
+        session::login(module, session, user_type, Some(user), pin)
     })
 }
 
