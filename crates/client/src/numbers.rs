@@ -132,6 +132,26 @@ mod tests {
     }
 
     #[test]
+    fn no_more_changes_are_under_way_than_the_hsm_remembers() {
+        let numbers = Numbers::new();
+        let mut open: Vec<_> = (0..REMEMBERED_REPLIES_MAX).map(|_| numbers.begin(true)).collect();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let numbers = &numbers;
+            scope.spawn(move || {
+                let next = numbers.begin(true);
+                sender.send(numbers.open().len()).unwrap();
+                drop(next);
+            });
+            // Reads don't wait.
+            drop(numbers.begin(false));
+            assert!(receiver.try_recv().is_err());
+            open.pop();
+            assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX));
+        });
+    }
+
+    #[test]
     fn the_seen_index_only_rises() {
         let numbers = Numbers::new();
         numbers.saw(7);

@@ -232,6 +232,29 @@ fn each_thread_keeps_its_connection() {
 }
 
 #[test]
+fn more_threads_than_connections_take_turns() {
+    const CONNECTIONS: usize = 256;
+    let all_in_use = Barrier::new(CONNECTIONS);
+    let count = AtomicUsize::new(0);
+    let folder = Folder::new();
+    let hsm = FakeHsm::local(folder.path(), move |_, _| {
+        if count.fetch_add(1, Ordering::Relaxed) < CONNECTIONS {
+            all_in_use.wait();
+        }
+        bytes()
+    });
+    let client = Client::open(Config::local(folder.path()), "test").unwrap();
+    thread::scope(|scope| {
+        for _ in 0..CONNECTIONS + 50 {
+            scope.spawn(|| client.call(0, random()).unwrap());
+        }
+    });
+    let requests = hsm.requests();
+    assert_eq!(requests.len(), CONNECTIONS + 50);
+    assert!(requests.iter().all(|request| request.connection < CONNECTIONS));
+}
+
+#[test]
 fn threads_that_come_and_go_share_one_connection() {
     let folder = Folder::new();
     let hsm = FakeHsm::local(folder.path(), |_, _| bytes());

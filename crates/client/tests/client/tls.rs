@@ -23,8 +23,12 @@ use crate::{
 };
 
 pub(crate) fn server_config(pki: &Pki, chain: &[&str]) -> ServerConfig {
+    server_config_with_key(pki, chain, chain[0])
+}
+
+pub(crate) fn server_config_with_key(pki: &Pki, chain: &[&str], key: &str) -> ServerConfig {
     let certificates = chain.iter().map(|name| pki.der(name)).collect();
-    let key = aws_lc_rs::sign::any_supported_type(&pki.key(chain[0])).unwrap();
+    let key = aws_lc_rs::sign::any_supported_type(&pki.key(key)).unwrap();
     // Without rustls' own checks of a server's certificate.
     let identity = SingleCertAndKey::from(CertifiedKey::new(certificates, key));
     ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())

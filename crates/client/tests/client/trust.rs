@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use strongroom_client::{
     Client, Config, Error,
     config::{Cluster, Server, Target},
@@ -22,7 +22,7 @@ use crate::{
     pki::{
         CLUSTER_ID, HSM_ID, P256, P384, P521, Pki, RSA_1024, RSA_2048, SECP256K1, hsm_extensions,
     },
-    tls::server_config,
+    tls::{server_config, server_config_with_key},
 };
 
 /// An HSM that gives its certificates and listens: all application bytes that it gets.
@@ -32,8 +32,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn start(pki: &Pki, chain: &[&str]) -> Self {
-        let config = server_config(pki, chain);
+    fn start(config: ServerConfig) -> Self {
         Self::accept(move |stream| {
             let tls = ServerConnection::new(config.into()).unwrap();
             let mut received = Vec::new();
@@ -68,7 +67,7 @@ fn refused(pki: &Pki, anchor: &str, chain: &[&str], check: &str) {
 }
 
 fn refused_with(pki: &Pki, chain: &[&str], check: &str, config: impl FnOnce(SocketAddr) -> Config) {
-    let listener = Listener::start(pki, chain);
+    let listener = Listener::start(server_config(pki, chain));
     let Err(error) = Client::open(config(listener.address), "canary-client") else {
         panic!("{chain:?} was trusted")
     };
@@ -80,7 +79,7 @@ fn refused_with(pki: &Pki, chain: &[&str], check: &str, config: impl FnOnce(Sock
 }
 
 fn accepted(pki: &Pki, anchor: &str, chain: &[&str]) -> Identity {
-    let listener = Listener::start(pki, chain);
+    let listener = Listener::start(server_config(pki, chain));
     identified(&mut config(pki, anchor, listener.address))
 }
 
@@ -165,6 +164,19 @@ fn a_leaf_of_another_cluster_key_is_refused() {
 }
 
 #[test]
+fn a_peer_without_the_key_of_the_certificate_that_it_shows_is_refused() {
+    let pki = Pki::new();
+    pki.request("thief", "/CN=thief", P256);
+    let chain = ["hsm", "cluster"];
+    let listener = Listener::start(server_config_with_key(&pki, &chain, "thief"));
+    let Err(error) = Client::open(config(&pki, "ca", listener.address), "canary-client") else {
+        panic!("trusted")
+    };
+    assert!(matches!(&error, Error::Trust(why) if why.contains("BadSignature")), "{error:?}");
+    assert_eq!(listener.received.join().unwrap(), b"");
+}
+
+#[test]
 fn a_chain_of_another_length_is_refused() {
     let pki = Pki::new();
     refused(&pki, "ca", &["hsm"], "chain length");
@@ -203,7 +215,7 @@ fn another_cluster_key_than_the_pinned_one_is_refused() {
         cluster(&mut config).cluster_key = Some(pin);
         config
     };
-    let listener = Listener::start(&pki, &["hsm", "cluster"]);
+    let listener = Listener::start(server_config(&pki, &["hsm", "cluster"]));
     identified(&mut pinned(listener.address));
     // A new cluster with the old one's name, under the same CA.
     pki.cluster("again", "ca");
