@@ -53,9 +53,16 @@ fn an_hsm_that_does_not_run_is_started_without_any_secret() {
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
     let expected = format!("hsm --local --dir {} --personality token\n", dir.display());
     assert_eq!(read("arguments"), expected);
-    // Of this process' environment only what the HSM needs.
-    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
-    assert!(!read("environment").contains("CARGO"), "{}", read("environment"));
+    // Only what the HSM needs, and what the shell adds.
+    let environment = read("environment");
+    for name in environment.lines().filter_map(|line| Some(line.split_once('=')?.0)) {
+        let needed = ["PATH", "HOME", "TMPDIR", "LANG", "RUST_LOG", "STRONGROOM_LOG"];
+        let by_shell = ["PWD", "OLDPWD", "SHLVL", "_"];
+        assert!(
+            needed.contains(&name) || by_shell.contains(&name) || name.starts_with("XDG_"),
+            "{environment}"
+        );
+    }
     // No socket of this process, and no terminal.
     assert!(!read("files").contains("socket:"), "{}", read("files"));
 }
