@@ -5,15 +5,15 @@
 //! its caller, trust a pointer that it could check, hold a lock over a fork, run after C_Finalize,
 //! start a thread, or write a PIN, a key or data to its log.
 //!
-//! - [`abi`]: the C functions and everything that touches the caller's memory; nearly all
+//! - `abi`: the C functions and everything that touches the caller's memory; nearly all
 //!   `unsafe` code is there.
-//! - One safe module for each chapter of the standard: [`general`], [`slot`], [`session`],
-//!   [`object`], [`encrypt`] (with [`cipher`]), [`digest`], [`sign`], [`verify`], [`key`],
-//!   [`random`].
-//! - What they share: [`module`] (the state between C_Initialize and C_Finalize), [`hsm`] (the HSM
-//!   as a trait), [`operation`] (what a session has under way), [`mechanism`] and [`template`]
-//!   (from C's form to the wire's), [`key_info`] (what is remembered of keys), [`error`].
-//! - Around them: [`fork`], [`lock`], [`log`].
+//! - One safe module for each chapter of the standard: `general`, `slot`, `session`,
+//!   `login`, `object`, `encrypt` (with `cipher`), `digest`, `sign`, `verify`, `key`,
+//!   `random`.
+//! - What they share: `module` (the state between C_Initialize and C_Finalize), `hsm` (the HSM
+//!   as a trait), `operation` (what a session has under way), `mechanism` and `template`
+//!   (from C's form to the wire's), `key_info` (what is remembered of keys), `error`.
+//! - Around them: `fork`, `lock`, `log`.
 
 mod abi;
 mod cipher;
@@ -29,6 +29,7 @@ mod key;
 mod key_info;
 mod lock;
 mod log;
+mod login;
 mod mechanism;
 mod module;
 mod object;

@@ -14,8 +14,9 @@ use strongroom_wire::message::{
 
 use crate::abi::raw::Output;
 use crate::error::{Ckr, Result};
+use crate::login::token_user;
 use crate::module::{Module, narrow};
-use crate::session::{Session, token_user};
+use crate::session::Session;
 
 /// The one slot's id.
 pub(crate) const ID: CK_SLOT_ID = 0;

@@ -181,7 +181,7 @@ mod tests {
         let (module, session, fake) = fake::token();
         lock(&fake).always_authenticate = true;
         lock(&fake).role = Some(Role::CryptoUser);
-        let pin = |pin| crate::session::login(&module, &session, CKU_CONTEXT_SPECIFIC, None, pin);
+        let pin = |pin| crate::login::login(&module, &session, CKU_CONTEXT_SPECIFIC, None, pin);
         let sign = || output(Some(64), |out| sign::sign(&module, &session, input(b"data"), out)).0;
         assert_eq!(pin(fake::PASSWORD), Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
         for _ in 0..2 {

@@ -5,7 +5,7 @@ use cryptoki_sys::*;
 use super::raw::{Input, Output, Place};
 use super::{guarded, interfaces, with_module, with_session};
 use crate::error::Ckr;
-use crate::{general, session, slot};
+use crate::{general, login, session, slot};
 
 /// The longest PIN that is read, in bytes; the HSM has its own limit.
 const PIN_BYTES_MAX: usize = 1024;
@@ -298,7 +298,7 @@ pub(crate) unsafe extern "C" fn C_Login(
         // SAFETY: PKCS#11's contract.
         let pin = unsafe { Input::required(pin, pin_length)? };
         let pin = pin.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
-        session::login(module, session, user_type, None, pin)
+        login::login(module, session, user_type, None, pin)
     })
 }
 
@@ -322,7 +322,7 @@ pub(crate) unsafe extern "C" fn C_LoginUser(
         // SAFETY: PKCS#11's contract.
         let user = unsafe { Input::new(user, user_length)? };
         let user = user.at_most(PIN_BYTES_MAX, CKR_PIN_INCORRECT)?;
-        session::login(module, session, user_type, Some(user), pin)
+        login::login(module, session, user_type, Some(user), pin)
     })
 }
 
@@ -332,7 +332,7 @@ pub(crate) unsafe extern "C" fn C_LoginUser(
 /// None is needed; the type is the standard's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn C_Logout(session: CK_SESSION_HANDLE) -> CK_RV {
-    with_session("C_Logout", session, |module, _| session::logout(module))
+    with_session("C_Logout", session, |module, _| login::logout(module))
 }
 
 /// PKCS#11 3.0, section 5.6.11: ends operations of a session.
