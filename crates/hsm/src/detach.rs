@@ -30,7 +30,7 @@ pub enum Log<'a> {
     Inherited,
 }
 
-/// Runs this program again with `arguments` and [`DETACHED_OPTION`], with standard error to `log`,
+/// Runs this program again with `arguments` and one more that says so, with standard error to `log`,
 /// and waits until it is ready. `inherited`: a descriptor that the new process shares, for a
 /// passphrase.
 ///
