@@ -1,7 +1,8 @@
 //! The sides of a comparison: who they are and what a child needs to be one of them.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use strongroom_tests::{Region, Scratch, program};
 
@@ -38,11 +39,11 @@ impl Side {
     }
 }
 
-/// Everything that the sides run on; gone when dropped.
+/// Everything that the sides run on; gone when dropped, the server before its folder.
 pub(crate) struct Field {
     region: Region,
+    server: Server,
     scratch: Scratch,
-    server: (String, u32),
 }
 
 impl Field {
@@ -61,21 +62,28 @@ impl Field {
             .args(["--init-token", "--free", "--label", "peer", "--so-pin", "87654321"])
             .args(["--pin", PIN])
             .ok();
-        let said = program("p11-kit")
+        // In the foreground: a daemon would keep the pipe that its words are read from.
+        let socket = scratch.file("p11-kit.sock");
+        let server = program("p11-kit")
             .env("SOFTHSM2_CONF", scratch.file("softhsm2.conf"))
-            .args(["server", "--provider", SOFTHSM, "--name"])
-            .arg(scratch.file("p11-kit.sock"))
+            .args(["server", "--foreground", "--provider", SOFTHSM, "--name"])
+            .arg(&socket)
             .arg("pkcs11:token=peer")
-            .text();
-        let value = |name: &str| {
-            said.lines()
-                .find_map(|l| l.split_once(name)?.1.split(';').next().map(str::to_owned))
-                .map(|v| v.trim_matches('\'').to_owned())
-                .ok_or_else(|| format!("p11-kit server does not say {name} in {said:?}"))
-        };
-        let address = value("P11_KIT_SERVER_ADDRESS=")?;
-        let process = value("P11_KIT_SERVER_PID=")?.parse().map_err(|e| format!("{e}"))?;
-        Ok(Self { region: Region::up("bench"), scratch, server: (address, process) })
+            .into_command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("p11-kit server: {e}"))?;
+        let server = Server { child: server, address: format!("unix:path={}", socket.display()) };
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !socket.exists() {
+            if Instant::now() > patience {
+                return Err("p11-kit server does not listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Self { region: Region::up("bench"), scratch, server })
     }
 
     /// The child's command for one side.
@@ -97,17 +105,24 @@ impl Field {
             Side::SoftHsm => command
                 .env("SOFTHSM2_CONF", self.scratch.file("softhsm2.conf"))
                 .args([SOFTHSM, PIN]),
-            Side::SoftHsmServer => {
-                command.env("P11_KIT_SERVER_ADDRESS", &self.server.0).args([client_module(), PIN])
-            }
+            Side::SoftHsmServer => command
+                .env("P11_KIT_SERVER_ADDRESS", &self.server.address)
+                .args([client_module(), PIN]),
         };
         command
     }
 }
 
-impl Drop for Field {
+/// A p11-kit server; ended when dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.server.1.to_string()).status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
