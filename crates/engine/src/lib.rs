@@ -12,7 +12,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | `engine`, `connection` | the HSM; one connection, dispatch, Hello, Attach |
+//! | `engine`, `connection`, `attach` | the HSM; one connection and its dispatch; Hello and Attach |
 //! | `login`, `password`, `ticket`, `clients` | proving who one is |
 //! | `users`, `token` | users; C_InitToken, C_InitPIN, C_GetTokenInfo |
 //! | `keys`, `material` | new objects: generated, given, unwrapped |
@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 pub mod audit;
 mod cache;
 mod clients;

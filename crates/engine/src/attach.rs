@@ -1,0 +1,97 @@
+//! The beginning of a connection: Hello agrees on what is spoken, Attach on who speaks.
+//!
+//! A ticket alone is worth nothing: its key has signed this very channel, and the login that it names
+//! is still open.
+
+use cryptoki_sys::*;
+use strongroom_vault::{Actor, ClientId, Personality, Phase, State};
+use strongroom_wire::message::{self, Attach, ClusterPhase, Hello, HelloReply, Outcome};
+
+use crate::connection::Connection;
+use crate::error::Error;
+
+impl Connection {
+    pub(crate) fn hello(&mut self, hello: &Hello) -> Result<Outcome, Error> {
+        let level = strongroom_wire::negotiate(hello.api_level_min, hello.api_level_max)
+            .ok_or_else(|| {
+                Error::arguments(format!(
+                    "this HSM speaks levels {} to {}",
+                    strongroom_wire::API_LEVEL_MIN,
+                    strongroom_wire::API_LEVEL_MAX
+                ))
+            })?;
+        let mut server_nonce = Vec::new();
+        if self.channel.local {
+            strongroom_crypto::random(&mut self.channel.binding)?;
+            server_nonce = self.channel.binding.to_vec();
+        }
+        self.level = Some(level);
+        tracing::debug!(peer = %self.channel.peer, client = ?hello.client_name, "hello");
+        let (cluster_id, phase, personality) = self
+            .glance(|state| (state.cluster_id().to_owned(), state.phase(), state.personality()));
+        let phase = match phase {
+            Phase::Uninitialized => ClusterPhase::Uninitialized,
+            Phase::Initialized => ClusterPhase::Initialized,
+            Phase::Active => ClusterPhase::Active,
+        };
+        self.personality = personality;
+        let personality = match personality {
+            Personality::CloudHsm => message::Personality::CloudHsm,
+            Personality::Token => message::Personality::Token,
+        };
+        Ok(Outcome::Hello(HelloReply {
+            api_level: level,
+            hsm_id: self.engine.identity.hsm_id.clone(),
+            cluster_id,
+            phase: phase.into(),
+            personality: personality.into(),
+            server_nonce,
+            fips_mode: self.engine.identity.fips_mode,
+            // One until HSMs replicate.
+            hsms: 1,
+        }))
+    }
+
+    /// Makes the connection one of a client's. A second Attach replaces the first.
+    pub(crate) fn attach(&mut self, attach: &Attach) -> Result<(), Error> {
+        let client = ClientId::from_slice(&attach.client_id)
+            .ok_or_else(|| Error::arguments("a client id has 16 bytes"))?;
+        let claim = if attach.ticket.is_empty() {
+            None
+        } else {
+            let domain = self.glance(State::masking_domain);
+            let claim = self
+                .engine
+                .tickets
+                .check(&attach.ticket, &attach.proof, &self.channel.binding, client, &domain)
+                .map_err(|error| Error::caller(CKR_USER_NOT_LOGGED_IN, error.to_string()))?;
+            // The login itself decides: it may have ended since the ticket was issued.
+            let who = self.glance(|state| state.principal(Actor::Login(claim.login)))?;
+            if who.user() != Some(claim.user) || who.role() != Some(claim.role) {
+                return Err(Error::caller(CKR_USER_NOT_LOGGED_IN, "the ticket is not the login's"));
+            }
+            Some(claim)
+        };
+        self.detach();
+        if let Some(claim) = claim {
+            let login = self.engine.clients.use_login(claim.login, claim.user);
+            // Logged out, though the change has not been made yet.
+            self.login = Some(login.ok_or_else(|| {
+                Error::caller(CKR_USER_NOT_LOGGED_IN, "the client has logged out")
+            })?);
+        }
+        self.client = Some(self.engine.clients.attach(client));
+        Ok(())
+    }
+
+    pub(crate) fn detach(&mut self) {
+        let now_ms = (self.engine.clock)();
+        if let Some(login) = self.login.take() {
+            self.engine.clients.leave_login(login.id, now_ms);
+        }
+        if let Some(client) = self.client.take() {
+            self.engine.clients.detach(&client, now_ms);
+        }
+        self.hot.clear();
+    }
+}
