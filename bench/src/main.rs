@@ -28,6 +28,9 @@ pub(crate) enum Work {
     Gcm1K,
     /// CKM_AES_GCM encryption of 16 KiB, AES-256.
     Gcm16K,
+    /// CKM_AES_ECB encryption of 1 KiB, AES-256: what p11-kit 0.24 passes on of AES (it refuses the
+    /// parameters of GCM and CBC), so the only AES that its server can be compared at.
+    Ecb1K,
     /// C_GenerateRandom of one byte: a round trip with next to nothing in it.
     Empty,
     /// C_GenerateKey of an AES-256 token key: durable before it is answered.
@@ -35,8 +38,15 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Rsa2048, Self::P256, Self::Gcm1K, Self::Gcm16K, Self::Empty, Self::DurableKey];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Rsa2048,
+        Self::P256,
+        Self::Gcm1K,
+        Self::Gcm16K,
+        Self::Ecb1K,
+        Self::Empty,
+        Self::DurableKey,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -44,6 +54,7 @@ impl Work {
             Self::P256 => "p-256-sign",
             Self::Gcm1K => "aes-gcm-1k",
             Self::Gcm16K => "aes-gcm-16k",
+            Self::Ecb1K => "aes-ecb-1k",
             Self::Empty => "empty-round-trip",
             Self::DurableKey => "durable-aes-key",
         }

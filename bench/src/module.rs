@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKM_ECDSA, CKM_SHA256_RSA_PKCS};
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKM_AES_ECB, CKM_ECDSA, CKM_SHA256_RSA_PKCS,
+};
 use strongroom_tests::{Failed, Module};
 
 use crate::Work;
@@ -27,7 +29,7 @@ impl LoggedIn {
         match work {
             Work::Rsa2048 => self.module.rsa_pair(self.session),
             Work::P256 => self.module.p256_pair(self.session, None).map(|(_, private)| private),
-            Work::Gcm1K | Work::Gcm16K => self.module.aes_key(self.session, false),
+            Work::Gcm1K | Work::Gcm16K | Work::Ecb1K => self.module.aes_key(self.session, false),
             Work::Empty | Work::DurableKey => Ok(0),
         }
         .map_err(text)
@@ -58,6 +60,22 @@ impl LoggedIn {
             Work::P256 => sign(CKM_ECDSA),
             Work::Gcm1K => encrypt(1024),
             Work::Gcm16K => encrypt(16 * 1024),
+            Work::Ecb1K => {
+                let plain = [0x5a; 1024];
+                let mut cipher = [0; 1024];
+                Box::new(move || {
+                    module
+                        .encrypt(
+                            session,
+                            &mut strongroom_tests::plain(CKM_AES_ECB),
+                            key,
+                            &plain,
+                            &mut cipher,
+                        )
+                        .map_err(text)
+                        .map(drop)
+                })
+            }
             Work::Empty => Box::new(move || module.random(session, &mut [0; 1]).map_err(text)),
             Work::DurableKey => {
                 Box::new(move || module.aes_key(session, true).map_err(text).map(drop))

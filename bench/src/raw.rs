@@ -30,7 +30,7 @@ impl Key {
             )),
             Work::Gcm1K => Self::Gcm(Box::new(gcm()?), 1024),
             Work::Gcm16K => Self::Gcm(Box::new(gcm()?), 16 * 1024),
-            Work::Empty | Work::DurableKey => Self::Random,
+            Work::Ecb1K | Work::Empty | Work::DurableKey => Self::Random,
         })
     }
 

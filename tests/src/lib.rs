@@ -12,7 +12,7 @@ mod scratch;
 mod token;
 
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
-pub use process::{hsm_process, kill_hard};
+pub use process::{hsm_process, kill_hard, stop};
 pub use program::{Program, program, release};
 pub use region::Region;
 pub use scratch::Scratch;

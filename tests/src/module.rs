@@ -314,7 +314,22 @@ impl Module {
             pParameter: (&raw mut parameter).cast(),
             ulParameterLen: size_of::<CK_GCM_PARAMS>() as CK_ULONG,
         };
-        call!(self, C_EncryptInit(session, &mut mechanism, key))?;
+        self.encrypt(session, &mut mechanism, key, data, out)
+    }
+
+    /// C_EncryptInit and C_Encrypt.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn encrypt(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mechanism: &mut CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Called<usize> {
+        call!(self, C_EncryptInit(session, mechanism, key))?;
         let mut length = out.len() as CK_ULONG;
         call!(
             self,
