@@ -4,7 +4,7 @@
 //! go, and has nothing of its starter's left but the log file that is its standard error.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -31,8 +31,8 @@ pub enum Log<'a> {
 }
 
 /// Runs this program again with `arguments` and one more that says so, with standard error to `log`,
-/// and waits until it is ready. `inherited`: a descriptor that the new process shares, for a
-/// passphrase.
+/// and waits until it is ready. Relative paths in `arguments` count from this process's folder.
+/// `inherited`: a descriptor that the new process shares until it is ready, for a passphrase.
 ///
 /// # Errors
 /// [`Error::Start`] with the new process's own words.
@@ -59,8 +59,7 @@ pub fn start_detached(
         .arg0("strongroom")
         .args(arguments)
         .arg(DETACHED_OPTION)
-        .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(if inherited == Some(0) { Stdio::inherit() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
@@ -79,23 +78,36 @@ pub fn start_detached(
     }
 }
 
-/// Leaves the starter's session, so that neither its terminal nor its end reaches this process.
-pub(crate) fn leave_session() {
-    // It fails only where this process leads a group already, which is as good.
-    let _ = rustix::process::setsid();
+/// What this process still has of its starter.
+pub(crate) struct Starter {
+    /// Takes the place of the standard streams. Opened early: a confined process cannot.
+    null: Option<File>,
 }
 
-/// Tells the starter that this process is ready, or why it is not, and lets go of it.
-pub(crate) fn announce(result: Result<(), &Error>) {
-    let line = match result {
-        Ok(()) => READY.to_owned(),
-        Err(e) => format!("{FAILED}{}", e.to_string().replace('\n', " ")),
-    };
-    // The starter may be gone: that is no reason to stop.
-    let mut output = std::io::stdout().lock();
-    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
-    drop(output);
-    if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdout(&null);
+impl Starter {
+    /// Leaves the starter's session, so that neither its terminal nor its end reaches this process.
+    pub(crate) fn leave_session() -> Self {
+        // It fails only where this process leads a group already, which is as good.
+        let _ = rustix::process::setsid();
+        Self { null: OpenOptions::new().read(true).write(true).open("/dev/null").ok() }
+    }
+
+    /// Tells the starter that this process is ready, or why it is not, and lets go of all that is
+    /// the starter's: its folder, and its standard streams but for the log.
+    pub(crate) fn announce(self, result: Result<(), &Error>) {
+        let line = match result {
+            Ok(()) => READY.to_owned(),
+            Err(e) => format!("{FAILED}{}", e.to_string().replace('\n', " ")),
+        };
+        // The starter may be gone: that is no reason to stop.
+        let mut output = std::io::stdout().lock();
+        let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+        drop(output);
+        if let Some(null) = &self.null {
+            let _ = rustix::stdio::dup2_stdin(null);
+            let _ = rustix::stdio::dup2_stdout(null);
+        }
+        // Every path that is used from here on is absolute.
+        let _ = std::env::set_current_dir("/");
     }
 }

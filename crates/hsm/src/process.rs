@@ -21,6 +21,7 @@ use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{ReplicationError, Replicator};
 
+use crate::detach::Starter;
 use crate::folder::SEAL_KEY_FILE;
 use crate::genesis::create_cluster;
 use crate::housekeeping::Housekeeping;
@@ -28,7 +29,7 @@ use crate::listener::{Door, accept_until_stopped};
 use crate::local::take_or_join;
 use crate::site::{Hsm, Site};
 use crate::stop::{Stop, StopRequest};
-use crate::{Config, Endpoint, Error, SealKind, clock, confine, detach, folder, passphrase, stop};
+use crate::{Config, Endpoint, Error, SealKind, clock, confine, folder, passphrase, stop};
 
 /// Descriptors for the connections of [`strongroom_wire::limits::CONNECTIONS_MAX`], the store's,
 /// and some.
@@ -39,26 +40,15 @@ const DESCRIPTORS: u64 = 4096;
 /// # Errors
 /// Why it did not start, or could not go on.
 pub fn run(config: &Config) -> Result<(), Error> {
-    if config.detached {
-        detach::leave_session();
+    let starter = config.detached.then(Starter::leave_session);
+    let started = start(config);
+    if let Some(starter) = starter {
+        starter.announce(started.as_ref().map(|_| ()));
     }
-    match start(config) {
-        Ok(running) => {
-            if config.detached {
-                detach::announce(Ok(()));
-            }
-            match running {
-                Some(running) => running.serve(),
-                // Another process was faster, and serves.
-                None => Ok(()),
-            }
-        }
-        Err(e) => {
-            if config.detached {
-                detach::announce(Err(&e));
-            }
-            Err(e)
-        }
+    match started? {
+        Some(running) => running.serve(),
+        // Another process was faster, and serves.
+        None => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -147,6 +147,42 @@ fn the_hsm_holds_nothing_that_its_starter_had_open() {
     let (_, pid) = hello(&dir.join("hsm.sock"));
     assert_eq!(reader.read(&mut [0]).unwrap(), 0, "the HSM holds descriptor 7");
     stop(pid);
+}
+
+#[test]
+fn a_relative_folder_counts_from_where_the_command_ran() {
+    let root = tempfile::tempdir().unwrap();
+    let status = command(Path::new("hsm"), &[]).current_dir(&root).status().unwrap();
+    assert!(status.success());
+    let (_, pid) = hello(&root.path().join("hsm/hsm.sock"));
+    // It stands in nobody's way afterwards, and writes to no stream of its starter.
+    let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    for (what, target) in [("cwd", "/"), ("fd/0", "/dev/null"), ("fd/1", "/dev/null")] {
+        assert_eq!(std::fs::read_link(process.join(what)).unwrap(), Path::new(target), "{what}");
+    }
+    stop(pid);
+}
+
+#[test]
+fn a_passphrase_may_come_from_standard_input() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("hsm");
+    let start = |passphrase: &[u8]| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(passphrase).unwrap();
+        drop(writer);
+        command(&dir, &["--seal", "passphrase", "--passphrase-fd", "0"])
+            .stdin(reader)
+            .output()
+            .unwrap()
+    };
+    assert!(start(b"correct horse\n").status.success());
+    stop(hello(&dir.join("hsm.sock")).1);
+    let refused = start(b"another\n");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("wrong passphrase"), "{said}");
+    assert!(start(b"correct horse\n").status.success());
+    stop(hello(&dir.join("hsm.sock")).1);
 }
 
 #[test]
