@@ -4,19 +4,21 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strongroom_tests::{Region, Scratch, program};
+use strongroom_tests::{LocalToken, Region, Scratch, USER_PIN, program};
 
 use crate::Work;
 
 /// SoftHSM2's module, as Debian installs it.
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const PIN: &str = "123456";
 
 /// One side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Strongroom's module over TLS, one HSM, audit on.
     Strongroom,
+    /// Strongroom's module over a UNIX socket, the on-demand local HSM, audit on: what stands in
+    /// for SoftHSM2 on one machine.
+    Local,
     /// aws-lc in the measuring process.
     Raw,
     /// SoftHSM2 in the measuring process.
@@ -26,12 +28,13 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Strongroom, Self::Raw, Self::SoftHsm, Self::SoftHsmServer];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Strongroom, Self::Local, Self::Raw, Self::SoftHsm, Self::SoftHsmServer];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Strongroom => "strongroom",
+            Self::Local => "strongroom, local",
             Self::Raw => "aws-lc",
             Self::SoftHsm => "softhsm2",
             Self::SoftHsmServer => "softhsm2 + p11-kit server",
@@ -42,6 +45,7 @@ impl Side {
 /// Everything that the sides run on; gone when dropped, the server before its folder.
 pub(crate) struct Field {
     region: Region,
+    local: LocalToken,
     server: Server,
     scratch: Scratch,
 }
@@ -60,7 +64,7 @@ impl Field {
         program("softhsm2-util")
             .env("SOFTHSM2_CONF", scratch.file("softhsm2.conf"))
             .args(["--init-token", "--free", "--label", "peer", "--so-pin", "87654321"])
-            .args(["--pin", PIN])
+            .args(["--pin", USER_PIN])
             .ok();
         // In the foreground: a daemon would keep the pipe that its words are read from.
         let socket = scratch.file("p11-kit.sock");
@@ -83,7 +87,12 @@ impl Field {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { region: Region::up("bench"), scratch, server })
+        Ok(Self {
+            region: Region::up("bench"),
+            local: LocalToken::initialised("bench"),
+            server,
+            scratch,
+        })
     }
 
     /// The child's command for one side.
@@ -102,12 +111,17 @@ impl Field {
             Side::Strongroom => command
                 .arg(self.region.variable("STRONGROOM_PKCS11"))
                 .arg(self.region.variable("CLOUDHSM_PIN")),
+            Side::Local => command
+                .env("STRONGROOM_DIR", self.local.dir())
+                .env("STRONGROOM_PERSONALITY", "token")
+                .arg(self.region.variable("STRONGROOM_PKCS11"))
+                .arg(USER_PIN),
             Side::SoftHsm => command
                 .env("SOFTHSM2_CONF", self.scratch.file("softhsm2.conf"))
-                .args([SOFTHSM, PIN]),
+                .args([SOFTHSM, USER_PIN]),
             Side::SoftHsmServer => command
                 .env("P11_KIT_SERVER_ADDRESS", &self.server.address)
-                .args([client_module(), PIN]),
+                .args([client_module(), USER_PIN]),
         };
         command
     }
