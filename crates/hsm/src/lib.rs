@@ -23,6 +23,8 @@ mod detach;
 mod error;
 mod folder;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod genesis;
 mod housekeeping;
 mod link;
