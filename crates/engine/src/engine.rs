@@ -57,7 +57,6 @@ pub struct Engine {
     pub(crate) clients: Clients,
     pub(crate) uses: UseBuffers,
     connections: AtomicU64,
-    self_test: OnceLock<bool>,
     /// The index at the last sweep of the cache.
     swept: AtomicU64,
     absence_checked_ms: AtomicU64,
@@ -86,7 +85,6 @@ impl Engine {
             clients: Clients::new(first_session_handle(clock())),
             uses: UseBuffers::new(use_log),
             connections: AtomicU64::new(0),
-            self_test: OnceLock::new(),
             swept: AtomicU64::new(0),
             absence_checked_ms: AtomicU64::new(0),
         })
@@ -168,10 +166,12 @@ impl Engine {
         if self.replicator.state().wait(index, PATIENCE) { Ok(()) } else { Err(Error::Behind) }
     }
 
-    /// Runs the backend's known-answer tests before the first use of any algorithm; afterwards costs
-    /// one load.
+    /// Runs the backend's known-answer tests before the process first uses any algorithm; afterwards
+    /// costs one load.
     pub(crate) fn self_tested(&self) -> Result<(), Error> {
-        let passed = *self.self_test.get_or_init(|| match strongroom_crypto::self_test() {
+        // The backend is one for the process, so its test is, too.
+        static PASSED: OnceLock<bool> = OnceLock::new();
+        let passed = *PASSED.get_or_init(|| match strongroom_crypto::self_test() {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(%error, "the self-test failed: no key is used");

@@ -32,6 +32,8 @@ mod content;
 mod der;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod login;
 mod mask;

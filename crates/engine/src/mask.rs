@@ -28,7 +28,7 @@ const CONTEXT: &[u8] = b"strongroom masked object 1\0";
 /// What is sealed.
 #[derive(PartialEq, Message)]
 #[prost(skip_debug)]
-struct Body {
+pub(crate) struct Body {
     #[prost(uint64, tag = "1")]
     class: u64,
     #[prost(uint64, optional, tag = "2")]
@@ -168,7 +168,7 @@ fn associated(domain: &[u8; 16], id: ObjectId, class: u64, key_type: Option<u64>
     out
 }
 
-fn encode(content: &Content) -> Body {
+pub(crate) fn encode(content: &Content) -> Body {
     Body {
         class: content.origin.class,
         key_type: content.origin.key_type,
@@ -194,7 +194,7 @@ fn encode_key(key: &Key) -> BodyKey {
     BodyKey { form, secret_type, curve, material: key.to_stored().into_plain() }
 }
 
-fn decode(mut body: Body) -> Result<Content, Error> {
+pub(crate) fn decode(mut body: Body) -> Result<Content, Error> {
     let key = body.key.take().map(|key| decode_key(&key)).transpose()?;
     let attributes = body
         .attributes

@@ -156,25 +156,51 @@ impl Turn<'_> {
             self.verifier(password)?;
             return Ok(false);
         };
+        let stored = Stored::parse(verifier)?;
+        let found = hash(password, &stored.salt, &stored.params)?;
+        Ok(found[..].ct_eq(stored.hash.as_bytes()).into())
+    }
+}
+
+/// A verifier taken apart, within the limits on its cost.
+pub(crate) struct Stored {
+    params: Params,
+    salt: Vec<u8>,
+    hash: Output,
+}
+
+impl Stored {
+    /// Reads a verifier that an earlier build may have made, with other parameters.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub(crate) fn parse(verifier: &PasswordVerifier) -> Result<Self, Error> {
         let damaged = || Error::Damaged("a password's verifier");
         let text = std::str::from_utf8(&verifier.0).map_err(|_| damaged())?;
         let stored = PasswordHash::new(text).map_err(|_| damaged())?;
         let params = Params::try_from(&stored).map_err(|_| damaged())?;
-        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+        let (Some(salt), Some(hash)) = (stored.salt, stored.hash) else {
             return Err(damaged());
         };
         if stored.algorithm != Algorithm::Argon2id.ident()
             || stored.version != Some(Version::V0x13.into())
             || params.m_cost() > STORED_MEMORY_KIB_MAX
             || params.t_cost() > STORED_PASSES_MAX
-            || expected.len() != HASH_BYTES
+            || hash.len() != HASH_BYTES
         {
             return Err(damaged());
         }
         let mut bytes = [0; Salt::MAX_LENGTH];
-        let salt = salt.decode_b64(&mut bytes).map_err(|_| damaged())?;
-        let found = hash(password, salt, &params)?;
-        Ok(found[..].ct_eq(expected.as_bytes()).into())
+        let salt = salt.decode_b64(&mut bytes).map_err(|_| damaged())?.to_vec();
+        if salt.len() < argon2::MIN_SALT_LEN {
+            return Err(damaged());
+        }
+        Ok(Self { params, salt, hash })
+    }
+
+    /// KiB of memory times passes over them.
+    pub(crate) fn cost(&self) -> u64 {
+        u64::from(self.params.m_cost()) * u64::from(self.params.t_cost())
     }
 }
 
@@ -219,6 +245,7 @@ mod tests {
             b"",
             b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
             b"$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             b"$argon2id$v=19$m=4294967295,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             let verifier = PasswordVerifier(text.to_vec());

@@ -70,11 +70,15 @@ impl Tickets {
             client_public_key: client_public_key.to_vec(),
             domain: domain.to_vec(),
         };
-        let mut ticket = vec![FORMAT];
-        ticket.extend_from_slice(&claims.encode_to_vec());
-        let mac = symmetric::hmac_sha256(self.0.as_bytes(), &ticket);
-        ticket.extend_from_slice(&mac);
-        ticket
+        let mut signed = vec![FORMAT];
+        signed.extend_from_slice(&claims.encode_to_vec());
+        self.authenticate(&signed)
+    }
+
+    /// Bytes with their MAC.
+    pub(crate) fn authenticate(&self, signed: &[u8]) -> Vec<u8> {
+        let mac = symmetric::hmac_sha256(self.0.as_bytes(), signed);
+        [signed, &mac].concat()
     }
 
     /// The login that a ticket names, where `proof` is its key's signature over this connection.

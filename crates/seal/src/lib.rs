@@ -14,6 +14,8 @@
 mod blob;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod passphrase;
 #[cfg(test)]
 mod vectors;

@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use strongroom_crypto::SecretBytes;
 use zeroize::Zeroizing;
 
-use crate::blob::{self, Kind};
+use crate::blob::{self, Kind, Parsed};
 use crate::{Error, Seal};
 
 /// Memory of one hash, in KiB. With [`PASSES`] and [`LANES`]: RFC 9106 section 4, the second
@@ -47,10 +47,13 @@ impl PassphraseSeal {
     /// # Errors
     /// [`Error::EmptyPassphrase`].
     pub fn new(passphrase: SecretBytes) -> Result<Self, Error> {
+        Self::at_cost(passphrase, Cost { memory_kib: MEMORY_KIB, passes: PASSES, lanes: LANES })
+    }
+
+    pub(crate) fn at_cost(passphrase: SecretBytes, cost: Cost) -> Result<Self, Error> {
         if passphrase.as_bytes().is_empty() {
             return Err(Error::EmptyPassphrase);
         }
-        let cost = Cost { memory_kib: MEMORY_KIB, passes: PASSES, lanes: LANES };
         Ok(Self { passphrase, cost })
     }
 
@@ -83,10 +86,17 @@ impl Seal for PassphraseSeal {
     }
 
     fn open(&self, sealed: &[u8]) -> Result<SecretBytes, Error> {
-        let parsed = blob::parse(Kind::Passphrase, PARAMETERS_BYTES, sealed)?;
-        let key = self.stretch(Cost::from_bytes(parsed.parameters)?, parsed.salt)?;
+        let (parsed, cost) = parse(sealed)?;
+        let key = self.stretch(cost, parsed.salt)?;
         blob::open(&parsed, &key, Error::WrongPassphrase)
     }
+}
+
+/// Takes a blob apart, and its parameters, which are within their bounds.
+pub(crate) fn parse(sealed: &[u8]) -> Result<(Parsed<'_>, Cost), Error> {
+    let parsed = blob::parse(Kind::Passphrase, PARAMETERS_BYTES, sealed)?;
+    let cost = Cost::from_bytes(parsed.parameters)?;
+    Ok((parsed, cost))
 }
 
 impl Cost {
@@ -120,10 +130,9 @@ mod tests {
     use super::*;
 
     fn seal_of(passphrase: &[u8]) -> PassphraseSeal {
-        let mut seal = PassphraseSeal::new(SecretBytes::new(passphrase.to_vec())).unwrap();
         // Tests show the blob's handling, not Argon2's strength.
-        seal.cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
-        seal
+        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        PassphraseSeal::at_cost(SecretBytes::new(passphrase.to_vec()), cost).unwrap()
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod blobs;
 mod database;
 mod error;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod keys;
 mod open;
