@@ -18,9 +18,6 @@
 //!
 //! The TLS handshake then proves that the peer has the leaf's key.
 
-mod certificate;
-mod signature;
-
 use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
@@ -29,12 +26,12 @@ use rustls::{
     crypto::{WebPkiSupportedAlgorithms, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
 };
+use strongroom_pki::{
+    CA_EXTENSIONS, Certificate, HsmName, LEAF_EXTENSIONS, ObjectIdentifier, OutOfTime,
+    certificate_in_pem,
+};
 
-use self::certificate::Certificate;
 use crate::{Error, config::Cluster, config::hex};
-
-/// URI scheme of an HSM's name in its certificate: `strongroom://<cluster id>/<HSM id>`.
-const NAME_SCHEME: &str = "strongroom://";
 
 /// The check that failed, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +80,12 @@ impl Anchor {
 
     fn from_pem(pem: &str, path: &Path, cluster: &Cluster) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let der = certificate::from_pem(pem)
-            .map_err(|reason| Error::Config(format!("hsm_ca_file {file}: {reason}")))?;
-        let certificate = Certificate::parse(&der)
-            .map_err(|reason| Error::Config(format!("hsm_ca_file {file}: {reason}")))?;
+        let config = |problem: String| Error::Config(format!("hsm_ca_file {file}: {problem}"));
+        let der = certificate_in_pem(pem).map_err(|not_pem| {
+            config(format!("must hold the customerCA's certificate in PEM form: {not_pem}"))
+        })?;
+        let certificate = Certificate::from_der(&der)
+            .map_err(|malformed| config(format!("is not an X.509 certificate: {malformed}")))?;
         let anchor = Self {
             certificate,
             file,
@@ -135,7 +134,7 @@ impl Anchor {
                  be the customerCA certificate itself"
             ));
         }
-        check_extensions(&self.certificate, file)?;
+        check_extensions(&self.certificate, file, CA_EXTENSIONS)?;
         self.certificate
             .check_signed_by(&self.certificate)
             .map_err(|why| Distrust(format!("anchor: {file} is not validly self-signed: {why}")))
@@ -157,7 +156,7 @@ impl Anchor {
                 self.file
             ))
         })?;
-        check_extensions(cluster, what)?;
+        check_extensions(cluster, what, CA_EXTENSIONS)?;
         // A certificate without basicConstraints (v1, or v3 as OpenSSL 3.2 makes it) is taken:
         // what it may do comes from its place in the chain and its subject.
         if cluster.is_ca == Some(false) || cluster.may_sign_certificates == Some(false) {
@@ -170,31 +169,33 @@ impl Anchor {
     }
 
     fn check_names(&self, leaf: &Certificate, cluster: &Certificate) -> Result<Identity, Distrust> {
-        let Some((cluster_id, hsm_id)) = leaf.uris.as_slice().first().and_then(|uri| name(uri))
+        let Some(HsmName { cluster_id, hsm_id }) =
+            leaf.uris.first().and_then(|uri| HsmName::from_uri(uri))
         else {
-            return refuse(format!(
+            return refuse(
                 "name: the HSM's certificate does not name it: it needs one URI \
-                 {NAME_SCHEME}<cluster>/<HSM>"
-            ));
+                 strongroom://<cluster>/<HSM>"
+                    .into(),
+            );
         };
         if leaf.uris.len() != 1 {
             return refuse("name: the HSM's certificate carries more than one URI".into());
         }
-        if !cluster.subject_texts.iter().any(|text| text == cluster_id) {
+        if !cluster.has_common_name(&cluster_id) {
             return refuse(format!(
                 "cluster id: the HSM says that it belongs to {cluster_id}, and the cluster's \
                  certificate is not that cluster's: sign the CSR of {cluster_id}"
             ));
         }
         if let Some(expected) = &self.cluster_id
-            && expected != cluster_id
+            && *expected != cluster_id
         {
             return refuse(format!(
                 "cluster id: the HSM belongs to {cluster_id}, the configuration names {expected}: \
                  check the server addresses"
             ));
         }
-        let cluster_key = cluster.key_sha256();
+        let cluster_key = cluster.public_key_sha256();
         if let Some(pin) = &self.cluster_key
             && *pin != cluster_key
         {
@@ -205,13 +206,13 @@ impl Anchor {
                 hex(pin)
             ));
         }
-        Ok(Identity { cluster_id: cluster_id.into(), hsm_id: hsm_id.into(), cluster_key })
+        Ok(Identity { cluster_id, hsm_id, cluster_key })
     }
 }
 
 fn check_leaf(leaf: &Certificate, cluster: &Certificate) -> Result<(), Distrust> {
     let what = "the HSM's certificate";
-    if !leaf.is_v3 {
+    if leaf.version != 3 {
         return refuse(format!("version: {what} is not X.509 v3"));
     }
     if leaf.issuer != cluster.subject {
@@ -223,7 +224,7 @@ fn check_leaf(leaf: &Certificate, cluster: &Certificate) -> Result<(), Distrust>
         Distrust(format!("signature: {what} is not signed by its cluster: {why}"))
     })?;
     leaf.check_key().map_err(|why| Distrust(format!("key: {what}: {why}")))?;
-    check_extensions(leaf, what)?;
+    check_extensions(leaf, what, LEAF_EXTENSIONS)?;
     if leaf.is_ca == Some(true) {
         return refuse(format!("CA: {what} is a CA's, an HSM's must not be"));
     }
@@ -236,13 +237,14 @@ fn check_leaf(leaf: &Certificate, cluster: &Certificate) -> Result<(), Distrust>
     Ok(())
 }
 
-fn check_extensions(certificate: &Certificate, what: &str) -> Result<(), Distrust> {
-    match &certificate.unknown_critical {
-        // RFC 5280, section 4.2: "A certificate-using system MUST reject the certificate if it
-        // encounters a critical extension it does not recognize or a critical extension that
-        // contains information that it cannot process."
-        Some(oid) => {
-            refuse(format!("extensions: {what} has a critical extension {oid} that is not known"))
+fn check_extensions(
+    certificate: &Certificate,
+    what: &str,
+    known: &[ObjectIdentifier],
+) -> Result<(), Distrust> {
+    match certificate.critical_extension_beyond(known) {
+        Some(id) => {
+            refuse(format!("extensions: {what} has a critical extension {id} that is not known"))
         }
         None => Ok(()),
     }
@@ -254,32 +256,21 @@ fn check_validity(
     remedy: &str,
     now: u64,
 ) -> Result<(), Distrust> {
-    if now < certificate.not_before {
-        return refuse(format!(
-            "validity: {what} is not valid before {}: check this machine's clock",
-            certificate.not_before_text
-        ));
-    }
-    if now > certificate.not_after {
-        return refuse(format!(
-            "validity: {what} expired at {}: check this machine's clock, or {remedy}",
-            certificate.not_after_text
-        ));
-    }
-    Ok(())
+    certificate.check_time(now).map_err(|out_of_time| {
+        Distrust(match out_of_time {
+            OutOfTime::NotYet(from) => {
+                format!("validity: {what} is not valid before {from}: check this machine's clock")
+            }
+            OutOfTime::Expired(at) => {
+                format!("validity: {what} expired at {at}: check this machine's clock, or {remedy}")
+            }
+        })
+    })
 }
 
 fn parse(what: &str, der: &[u8]) -> Result<Certificate, Distrust> {
-    Certificate::parse(der).map_err(|why| Distrust(format!("form: {what}: {why}")))
-}
-
-/// Cluster and HSM of a leaf's URI.
-fn name(uri: &str) -> Option<(&str, &str)> {
-    let (cluster_id, hsm_id) = uri.strip_prefix(NAME_SCHEME)?.split_once('/')?;
-    let is_id = |id: &str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    (is_id(cluster_id) && is_id(hsm_id)).then_some((cluster_id, hsm_id))
+    Certificate::from_der(der)
+        .map_err(|why| Distrust(format!("form: {what} is not an X.509 certificate: {why}")))
 }
 
 fn refuse<T>(why: String) -> Result<T, Distrust> {
@@ -326,9 +317,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let leaf = Certificate::parse(cert)
+        let leaf = Certificate::from_der(cert)
             .map_err(|_| rustls::Error::from(CertificateError::BadEncoding))?;
-        let key = SubjectPublicKeyInfoDer::from(leaf.key_der.as_slice());
+        let key = SubjectPublicKeyInfoDer::from(leaf.public_key.as_slice());
         rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, dss, &self.0.algorithms)
     }
 

@@ -10,6 +10,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::CertificateDer;
+use strongroom_pki::certificate_in_pem;
 use strongroom_seal::write_atomically;
 use zeroize::Zeroizing;
 
@@ -59,12 +60,8 @@ pub(crate) fn sign_cluster(files: &KeyFiles, request: &str) -> Result<String, Er
 /// # Errors
 /// Where it is none.
 pub(crate) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, Error> {
-    let pem = std::fs::read(path).map_err(Error::file(path))?;
-    let (label, der) = pem_rfc7468::decode_vec(&pem).map_err(Error::file(path))?;
-    if label != "CERTIFICATE" {
-        return Err(Error::file(path)(format!("it is a {label}")));
-    }
-    Ok(der.into())
+    let pem = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    Ok(certificate_in_pem(&pem).map_err(Error::file(path))?.into())
 }
 
 /// A private key in a PEM file.

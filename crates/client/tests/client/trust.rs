@@ -295,12 +295,12 @@ fn weak_keys_and_hashes_are_refused() {
 
     let pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:20"];
     pki.sign("sha1", "rsa", None, &pss);
-    refused(&pki, "rsa", &["under-sha1", "sha1"], "RSA-PSS parameters are not allowed");
+    refused(&pki, "rsa", &["under-sha1", "sha1"], "RSASSA-PSS with another salt length");
 
     pki.request("koblitz", &format!("/CN={CLUSTER_ID}"), SECP256K1);
     pki.sign("koblitz", "ca", None, &[]);
     pki.hsm("under-koblitz", "koblitz");
-    refused(&pki, "ca", &["under-koblitz", "koblitz"], "its curve is not allowed");
+    refused(&pki, "ca", &["under-koblitz", "koblitz"], "the curve secp256k1 is not allowed");
 }
 
 #[test]

@@ -6,20 +6,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use der::asn1::{AnyRef, ObjectIdentifier};
-use x509_cert::certificate::Version;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
-use x509_cert::time::Time;
+use strongroom_pki::{CA_EXTENSIONS, Certificate, Fault, OutOfTime};
 
-use super::parse::Parsed;
-use super::signature::{self, Fault};
-use super::{CertificateError, Which};
-
-/// id-ce-basicConstraints and id-ce-keyUsage (RFC 5280): the critical extensions that we know.
-const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
-const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
-/// id-at-commonName.
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+use super::{CertificateError, Which, parse, pem_certificate};
 
 /// An owner's certificates that passed.
 pub(crate) struct Owner {
@@ -40,152 +29,108 @@ pub(crate) fn check_owner(
     trust_anchor: &str,
     now: SystemTime,
 ) -> Result<Owner, CertificateError> {
-    let anchor = Parsed::from_pem(Which::TrustAnchor, trust_anchor)?;
-    let cluster = Parsed::from_pem(Which::Cluster, signed_certificate)?;
+    let read =
+        |which, pem| Ok(Given { which, certificate: parse(which, &pem_certificate(which, pem)?)? });
+    let anchor = read(Which::TrustAnchor, trust_anchor)?;
+    let cluster = read(Which::Cluster, signed_certificate)?;
 
-    check_key(&anchor)?;
-    check_key(&cluster)?;
-    check_time(&anchor, now)?;
-    check_time(&cluster, now)?;
-    check_anchor_form(&anchor)?;
-    check_cluster_form(&cluster)?;
-    check_signature(&anchor, &anchor)?;
-    check_signature(&cluster, &anchor)?;
-    if cluster.public_key()? != cluster_public_key {
+    anchor.check_key()?;
+    cluster.check_key()?;
+    anchor.check_time(now)?;
+    cluster.check_time(now)?;
+    anchor.check_anchor_form()?;
+    cluster.check_cluster_form()?;
+    anchor.check_signed_by(&anchor)?;
+    cluster.check_signed_by(&anchor)?;
+    if cluster.certificate.public_key != cluster_public_key {
         return Err(CertificateError::OtherKey);
     }
-    if !has_common_name(&cluster, cluster_id) {
+    if !cluster.certificate.has_common_name(cluster_id) {
         return Err(CertificateError::OtherSubject(cluster_id.to_owned()));
     }
-    Ok(Owner { cluster_certificate: cluster.der, trust_anchor: anchor.der })
-}
-
-fn check_key(parsed: &Parsed) -> Result<(), CertificateError> {
-    signature::check_key(parsed.certificate.tbs_certificate().subject_public_key_info())
-        .map_err(|fault| fault_of(parsed.which, fault))
-}
-
-fn check_time(parsed: &Parsed, now: SystemTime) -> Result<(), CertificateError> {
-    let validity = parsed.certificate.tbs_certificate().validity();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let date = |time: &Time| time.to_date_time().to_string();
-    if now < validity.not_before.to_unix_duration() {
-        return Err(CertificateError::NotYetValid {
-            which: parsed.which,
-            from: date(&validity.not_before),
-        });
-    }
-    if now > validity.not_after.to_unix_duration() {
-        return Err(CertificateError::Expired {
-            which: parsed.which,
-            until: date(&validity.not_after),
-        });
-    }
-    Ok(())
-}
-
-/// A trust anchor is v3 and says that it is a CA.
-fn check_anchor_form(anchor: &Parsed) -> Result<(), CertificateError> {
-    let wrong = |problem: &str| not_for_this(anchor, problem);
-    if anchor.certificate.tbs_certificate().version() != Version::V3 {
-        return Err(wrong("it is not X.509 version 3"));
-    }
-    check_extensions(anchor)?;
-    match basic_constraints(anchor)? {
-        Some(constraints) if constraints.ca => match constraints.path_len_constraint {
-            Some(0) => Err(wrong("its path length of 0 allows no cluster certificate below it")),
-            _ => Ok(()),
-        },
-        _ => Err(wrong("it is not marked as a CA (basicConstraints)")),
-    }
-}
-
-/// A cluster certificate is v1, or v3 that does not say that it is no CA.
-fn check_cluster_form(cluster: &Parsed) -> Result<(), CertificateError> {
-    let wrong = |problem: &str| not_for_this(cluster, problem);
-    match cluster.certificate.tbs_certificate().version() {
-        Version::V1 => return Ok(()),
-        Version::V2 => return Err(wrong("it is X.509 version 2")),
-        Version::V3 => {}
-    }
-    check_extensions(cluster)?;
-    match basic_constraints(cluster)? {
-        Some(constraints) if !constraints.ca => {
-            Err(wrong("it says CA:FALSE; sign the request without extensions, or with CA:TRUE"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// RFC 5280, section 4.2: "a certificate-using system MUST reject the certificate if it encounters a
-/// critical extension it does not recognize".
-fn check_extensions(parsed: &Parsed) -> Result<(), CertificateError> {
-    let extensions = parsed.certificate.tbs_certificate().extensions();
-    let unknown = extensions.into_iter().flatten().find(|extension| {
-        extension.critical && ![BASIC_CONSTRAINTS, KEY_USAGE].contains(&extension.extn_id)
-    });
-    if let Some(extension) = unknown {
-        let problem = format!("its extension {} is critical and not known", extension.extn_id);
-        return Err(not_for_this(parsed, &problem));
-    }
-    let usage = parsed
-        .certificate
-        .tbs_certificate()
-        .get_extension::<KeyUsage>()
-        .map_err(|e| malformed(parsed, &e))?;
-    match usage {
-        Some((_, usage)) if !usage.key_cert_sign() => {
-            Err(not_for_this(parsed, "its key usage does not allow it to sign certificates"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn basic_constraints(parsed: &Parsed) -> Result<Option<BasicConstraints>, CertificateError> {
-    let extension = parsed
-        .certificate
-        .tbs_certificate()
-        .get_extension::<BasicConstraints>()
-        .map_err(|e| malformed(parsed, &e))?;
-    Ok(extension.map(|(_, constraints)| constraints))
-}
-
-fn check_signature(parsed: &Parsed, issuer: &Parsed) -> Result<(), CertificateError> {
-    let which = parsed.which;
-    let certificate = &parsed.certificate;
-    if certificate.tbs_certificate().issuer() != issuer.certificate.tbs_certificate().subject() {
-        return Err(CertificateError::IssuerName { which });
-    }
-    // RFC 5280, section 4.1.1.2: the inner field "MUST contain the same algorithm identifier".
-    if certificate.signature_algorithm() != certificate.tbs_certificate().signature() {
-        return Err(not_for_this(parsed, "it names two signature algorithms"));
-    }
-    signature::verify(
-        issuer.certificate.tbs_certificate().subject_public_key_info(),
-        certificate.signature_algorithm(),
-        &parsed.signed_part,
-        certificate.signature().raw_bytes(),
-    )
-    .map_err(|fault| fault_of(which, fault))
-}
-
-fn has_common_name(parsed: &Parsed, name: &str) -> bool {
-    parsed.certificate.tbs_certificate().subject().iter().any(|attribute| {
-        attribute.oid == COMMON_NAME && AnyRef::from(&attribute.value).value() == name.as_bytes()
+    Ok(Owner {
+        cluster_certificate: cluster.certificate.der().to_vec(),
+        trust_anchor: anchor.certificate.der().to_vec(),
     })
 }
 
-fn fault_of(which: Which, fault: Fault) -> CertificateError {
-    match fault {
-        Fault::Algorithm(algorithm) => CertificateError::Algorithm { which, algorithm },
-        Fault::Signature => CertificateError::NotSignedByAnchor { which },
+/// A certificate of the owner's, with the words for what is wrong with it.
+struct Given {
+    which: Which,
+    certificate: Certificate,
+}
+
+impl Given {
+    fn check_key(&self) -> Result<(), CertificateError> {
+        self.certificate.check_key().map_err(|fault| self.fault(fault))
     }
-}
 
-fn not_for_this(parsed: &Parsed, problem: &str) -> CertificateError {
-    CertificateError::NotForThis { which: parsed.which, problem: problem.to_owned() }
-}
+    fn check_time(&self, now: SystemTime) -> Result<(), CertificateError> {
+        let which = self.which;
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.certificate.check_time(now).map_err(|out_of_time| match out_of_time {
+            OutOfTime::NotYet(from) => CertificateError::NotYetValid { which, from },
+            OutOfTime::Expired(until) => CertificateError::Expired { which, until },
+        })
+    }
 
-fn malformed(parsed: &Parsed, error: &der::Error) -> CertificateError {
-    CertificateError::Malformed { which: parsed.which, problem: error.to_string() }
+    /// A trust anchor is v3 and says that it is a CA.
+    fn check_anchor_form(&self) -> Result<(), CertificateError> {
+        if self.certificate.version != 3 {
+            return Err(self.not_for_this("it is not X.509 version 3"));
+        }
+        self.check_extensions()?;
+        if self.certificate.is_ca != Some(true) {
+            return Err(self.not_for_this("it is not marked as a CA (basicConstraints)"));
+        }
+        if self.certificate.path_length == Some(0) {
+            return Err(
+                self.not_for_this("its path length of 0 allows no cluster certificate below it")
+            );
+        }
+        Ok(())
+    }
+
+    /// A cluster certificate is v1, or v3 that does not say that it is no CA.
+    fn check_cluster_form(&self) -> Result<(), CertificateError> {
+        if self.certificate.version == 2 {
+            return Err(self.not_for_this("it is X.509 version 2"));
+        }
+        self.check_extensions()?;
+        if self.certificate.is_ca == Some(false) {
+            return Err(self.not_for_this(
+                "it says CA:FALSE; sign the request without extensions, or with CA:TRUE",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_extensions(&self) -> Result<(), CertificateError> {
+        if let Some(id) = self.certificate.critical_extension_beyond(CA_EXTENSIONS) {
+            return Err(self.not_for_this(&format!("its extension {id} is critical and not known")));
+        }
+        if self.certificate.may_sign_certificates == Some(false) {
+            return Err(self.not_for_this("its key usage does not allow it to sign certificates"));
+        }
+        Ok(())
+    }
+
+    fn check_signed_by(&self, issuer: &Self) -> Result<(), CertificateError> {
+        if self.certificate.issuer != issuer.certificate.subject {
+            return Err(CertificateError::IssuerName { which: self.which });
+        }
+        self.certificate.check_signed_by(&issuer.certificate).map_err(|fault| self.fault(fault))
+    }
+
+    fn fault(&self, fault: Fault) -> CertificateError {
+        let which = self.which;
+        match fault {
+            Fault::NotAllowed(algorithm) => CertificateError::Algorithm { which, algorithm },
+            Fault::Wrong => CertificateError::NotSignedByAnchor { which },
+        }
+    }
+
+    fn not_for_this(&self, problem: &str) -> CertificateError {
+        CertificateError::NotForThis { which: self.which, problem: problem.to_owned() }
+    }
 }

@@ -13,6 +13,7 @@ use der::{Decode, Encode, Sequence};
 use rcgen::SigningKey as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use strongroom_pki::HsmName;
 use x509_cert::Certificate;
 use x509_cert::certificate::Version;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -110,13 +111,13 @@ impl Leaf {
     }
 
     fn extensions(&self) -> Result<Extensions, der::Error> {
-        let uri = format!("strongroom://{}/{}", self.cluster_id, self.hsm_id);
+        let name = HsmName { cluster_id: self.cluster_id.clone(), hsm_id: self.hsm_id.clone() };
         let address = match self.address {
             IpAddr::V4(address) => OctetString::new(address.octets())?,
             IpAddr::V6(address) => OctetString::new(address.octets())?,
         };
         let names = SubjectAltName(vec![
-            GeneralName::UniformResourceIdentifier(Ia5String::new(&uri)?),
+            GeneralName::UniformResourceIdentifier(Ia5String::new(&name.to_string())?),
             GeneralName::IpAddress(address),
         ]);
         let constraints = BasicConstraints { ca: false, path_len_constraint: None };

@@ -12,10 +12,11 @@ mod check;
 mod issue;
 mod key;
 mod leaf;
-mod parse;
-mod signature;
 #[cfg(test)]
 mod tests;
+
+use strongroom_pki::{Certificate, certificate_in_pem};
+use strongroom_wire::limits::CERTIFICATE_BYTES_MAX;
 
 #[cfg(test)]
 use check::Owner;
@@ -23,7 +24,6 @@ pub(crate) use check::check_owner;
 pub(crate) use issue::{cluster_request, device_certificate, own_owner};
 pub(crate) use key::P256Key;
 pub(crate) use leaf::{Leaf, certified};
-pub(crate) use parse::{pem_certificate, public_key_of};
 
 /// Which certificate is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +67,7 @@ pub enum CertificateError {
         problem: String,
     },
     /// An algorithm that is not on the list, or a key that is too short.
-    #[error(
-        "the {which} uses {algorithm}; allowed are RSA of 2048 to 8192 bits (PKCS#1 v1.5 or PSS) and \
-         ECDSA on P-256, P-384 or P-521, with SHA-256, SHA-384 or SHA-512"
-    )]
+    #[error("the {which} uses {algorithm}; allowed are {}", strongroom_pki::ALLOWED)]
     Algorithm {
         /// Which.
         which: Which,
@@ -133,4 +130,30 @@ pub enum CertificateError {
         /// The library's words.
         problem: String,
     },
+}
+
+/// The DER inside exactly one PEM certificate.
+///
+/// # Errors
+/// Where there is none, more than one, another thing, or too much.
+pub(crate) fn pem_certificate(which: Which, pem: &str) -> Result<Vec<u8>, CertificateError> {
+    if pem.len() > CERTIFICATE_BYTES_MAX {
+        let problem = format!("it has over {CERTIFICATE_BYTES_MAX} bytes");
+        return Err(CertificateError::NotPem { which, problem });
+    }
+    certificate_in_pem(pem)
+        .map_err(|not_pem| CertificateError::NotPem { which, problem: not_pem.to_string() })
+}
+
+/// The SubjectPublicKeyInfo of a peer's certificate, DER: what a pin compares.
+///
+/// # Errors
+/// [`CertificateError::Malformed`].
+pub(crate) fn public_key_of(der: &[u8]) -> Result<Vec<u8>, CertificateError> {
+    Ok(parse(Which::Provisioner, der)?.public_key)
+}
+
+fn parse(which: Which, der: &[u8]) -> Result<Certificate, CertificateError> {
+    Certificate::from_der(der)
+        .map_err(|e| CertificateError::Malformed { which, problem: e.to_string() })
 }

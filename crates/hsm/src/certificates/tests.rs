@@ -132,19 +132,19 @@ fn each_allowed_algorithm_is_accepted() {
 fn weak_algorithms_and_keys_are_refused_by_name() {
     let desk = Desk::with_ca("-newkey rsa:1024");
     desk.sign("ca", &[]);
-    assert!(problem(desk.check()).contains("RSA of 1024 bits"));
+    assert!(problem(desk.check()).contains("an RSA key of 1024 bits"));
 
     let desk = Desk::with_ca("-newkey rsa:2048");
     desk.sign("ca", &["-sha1"]);
-    assert!(problem(desk.check()).contains("1.2.840.113549.1.1.5"));
+    assert!(problem(desk.check()).contains("SHA-1 with RSA"));
 
     let desk = Desk::with_ca("-newkey ec -pkeyopt ec_paramgen_curve:secp256k1");
     desk.sign("ca", &[]);
-    assert!(problem(desk.check()).contains("1.3.132.0.10"));
+    assert!(problem(desk.check()).contains("the curve secp256k1"));
 
     let desk = Desk::with_ca("-newkey ed25519");
     desk.sign("ca", &[]);
-    assert!(problem(desk.check()).contains("1.3.101.112"));
+    assert!(problem(desk.check()).contains("Ed25519"));
 }
 
 #[test]
