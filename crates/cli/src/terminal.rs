@@ -129,11 +129,13 @@ impl<I: AsFd> Prompt for Terminal<I> {
             let mut line = line.ok_or_else(|| Error::usage("No password was given"))?;
             return Ok(Password::new(std::mem::take(&mut *line)));
         }
-        // Not to standard output, which carries the command's JSON.
-        show(&mut io::stderr(), prompt)?;
         let result = {
+            // Before the prompt: who answers at once, as a script does, is not shown either.
             let quiet = Quiet::new(self.input.as_fd().try_clone_to_owned()?)?;
-            let result = self.read_hidden();
+            // Not to standard output, which carries the command's JSON.
+            let result = show(&mut io::stderr(), prompt)
+                .map_err(Error::from)
+                .and_then(|()| self.read_hidden());
             drop(quiet);
             result
         };
