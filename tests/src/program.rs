@@ -60,6 +60,13 @@ impl Program {
         self
     }
 
+    /// Takes a variable of the environment away.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     /// Runs in this folder.
     #[must_use]
     pub fn dir(mut self, path: &Path) -> Self {

@@ -80,6 +80,17 @@ impl Region {
         self.environment.get(name).unwrap_or_else(|| panic!("strongroom env gives no {name}"))
     }
 
+    /// The first admin's password, out of the region's `dev-credentials`.
+    ///
+    /// # Panics
+    /// Where the file is not there or has none.
+    #[must_use]
+    pub fn admin_password(&self) -> String {
+        let text = std::fs::read(self.dir().join("dev-credentials")).expect("made by up");
+        let credentials: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        credentials["admin"]["password"].as_str().expect("an admin's password").to_owned()
+    }
+
     /// `pkcs11-tool` on the region's module, logged in.
     #[must_use]
     pub fn pkcs11_tool(&self) -> Program {

@@ -12,7 +12,7 @@ const PASSWORD: &str = "Canary9Password2Never5Seen";
 #[test]
 fn no_key_material_and_no_password_in_folder_logs_or_a_clients_memory() {
     let region = Region::up("canary");
-    let admin = admin_password(&region);
+    let admin = region.admin_password();
     region
         .program("cloudhsm-cli")
         .env("CLOUDHSM_ROLE", "admin")
@@ -167,10 +167,4 @@ fn absent(content: &[u8], what: &str) {
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
-}
-
-fn admin_password(region: &Region) -> String {
-    let text = std::fs::read_to_string(region.dir().join("dev-credentials")).expect("made by up");
-    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    value["admin"]["password"].as_str().expect("an admin password").to_owned()
 }
