@@ -4,6 +4,7 @@
 //! The tests take the built files of `target/release`, as a user would; `cargo xtask test` builds
 //! them first. Nothing here links the product.
 
+mod c_program;
 mod module;
 mod process;
 mod program;
@@ -11,6 +12,7 @@ mod region;
 mod scratch;
 mod token;
 
+pub use c_program::compile;
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
 pub use process::{hsm_process, kill_hard, stop};
 pub use program::{Program, program, release};
