@@ -110,12 +110,16 @@ impl Connection {
                 limits::ATTRIBUTE_TYPES_MAX
             )));
         }
-        let object = self.object(Handle(request.handle))?;
+        let (object, readings) = self.look_up(Handle(request.handle), |state, who, object| {
+            state.authorise(who, &Action::See(object))?;
+            let readings = request.kinds.iter().map(|kind| state.read(who, object, *kind));
+            Ok(readings.collect::<Vec<_>>())
+        })?;
         let mut content = None;
         let mut bytes = 0;
         let mut attributes = Vec::with_capacity(request.kinds.len());
-        for kind in &request.kinds {
-            let (status, value) = match attributes::read(object.meta(), *kind) {
+        for (kind, reading) in request.kinds.iter().zip(readings) {
+            let (status, value) = match reading {
                 _ if *kind == CKA_STRONGROOM_OWNER => (CKR_OK, self.owner_name(&object)),
                 Reading::Value(value) => (CKR_OK, value),
                 Reading::Sensitive => (CKR_ATTRIBUTE_SENSITIVE, Vec::new()),

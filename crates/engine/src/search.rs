@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use strongroom_vault::attributes::{self, Attribute, Reading};
-use strongroom_vault::{Action, Handle, Meta, Object};
+use strongroom_vault::{Action, Handle, Meta, Object, Principal, State};
 use strongroom_wire::limits;
 use strongroom_wire::message::{FindObjects, FoundReply, Outcome};
 use subtle::ConstantTimeEq;
@@ -112,7 +112,7 @@ impl Connection {
         let candidates: Vec<Option<bool>> = self.view(|state, who| {
             Ok(objects
                 .iter()
-                .map(|session| match decide(&session.object.meta, template) {
+                .map(|session| match decide(state, who, &session.object, template) {
                     Some(false) => Some(false),
                     _ if state.authorise(who, &Action::See(&session.object)).is_err() => {
                         Some(false)
@@ -146,11 +146,11 @@ impl Connection {
     }
 }
 
-/// Whether metadata matches a template; `None` where the content decides.
-fn decide(meta: &Meta, template: &[Attribute]) -> Option<bool> {
+/// Whether an object matches a template, as far as `who` may know; `None` where the content decides.
+fn decide(state: &State, who: &Principal, object: &Object, template: &[Attribute]) -> Option<bool> {
     let mut undecided = false;
     for attribute in template {
-        match attributes::matches(meta, attribute) {
+        match state.matches(who, object, attribute) {
             Some(true) => {}
             Some(false) => return Some(false),
             None => undecided = true,

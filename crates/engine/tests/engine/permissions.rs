@@ -43,6 +43,20 @@ fn an_admin_uses_no_key_and_makes_none() {
 }
 
 #[test]
+fn an_open_keys_value_is_its_owners_to_read() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.alice();
+    let key = alice.object(aes(&[(CKA_SENSITIVE, FALSE)]));
+    let value = alice.attribute(key, CKA_VALUE).unwrap();
+    let by_value = || template(&[(CKA_VALUE, &value)]);
+    assert_eq!(alice.find(by_value(), 10), [key]);
+    let mut admin = hsm.admin();
+    assert!(admin.attribute(key, CKA_LABEL).is_ok());
+    assert_eq!(admin.attribute(key, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
+    assert!(admin.find(by_value(), 10).is_empty(), "nor is it guessed");
+}
+
+#[test]
 fn without_a_login_nothing_private_is_used_or_made() {
     let hsm = Hsm::active();
     let private = hsm.alice().pair(p256()).1;

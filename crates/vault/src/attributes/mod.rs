@@ -31,3 +31,4 @@ pub use template::{decode_template, encode_template, merge};
 pub use value::Attribute;
 
 pub(crate) use draft::check_new;
+pub(crate) use read::is_material;

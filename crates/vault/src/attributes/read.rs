@@ -55,6 +55,12 @@ pub fn matches(meta: &Meta, attribute: &Attribute) -> Option<bool> {
     })
 }
 
+/// Whether an attribute is a secret key's own material: of an open key, for its owner alone.
+pub(crate) fn is_material(meta: &Meta, kind: u64) -> bool {
+    let secret = Sort::of(meta.class, meta.key_type).is_some_and(Sort::is_secret);
+    secret && table::find(kind).is_some_and(|row| row.place == Place::Secret)
+}
+
 /// Whether a key may be used with a mechanism (CKM_…): CKA_ALLOWED_MECHANISMS names it, or names
 /// none.
 #[must_use]

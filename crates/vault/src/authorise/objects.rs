@@ -3,10 +3,33 @@
 use cryptoki_sys::*;
 
 use super::{Action, Principal, prohibited};
-use crate::attributes::{self, Reading};
+use crate::attributes::{self, Attribute, Reading};
 use crate::{Flags, Meta, Object, Personality, Phase, Refusal, Role, State};
 
 impl State {
+    /// What reading one attribute of an object gives to `who`, who may see the object.
+    ///
+    /// An admin of a CloudHSM sees every key and owns none: the value of one that is neither
+    /// sensitive nor unextractable is still its owner's alone.
+    #[must_use]
+    pub fn read(&self, who: &Principal, object: &Object, kind: u64) -> Reading {
+        match attributes::read(&object.meta, kind) {
+            Reading::Body if !self.may_read(who, object, kind) => Reading::Sensitive,
+            reading => reading,
+        }
+    }
+
+    /// As [`attributes::matches`]: what `who` may not read matches nothing.
+    #[must_use]
+    pub fn matches(&self, who: &Principal, object: &Object, attribute: &Attribute) -> Option<bool> {
+        attributes::matches(&object.meta, attribute)
+            .or_else(|| (!self.may_read(who, object, attribute.kind)).then_some(false))
+    }
+
+    fn may_read(&self, who: &Principal, object: &Object, kind: u64) -> bool {
+        !attributes::is_material(&object.meta, kind) || self.owns(who, object).is_ok()
+    }
+
     /// Whether `who` may see an object at all.
     pub(crate) fn sees(&self, who: &Principal, object: &Object) -> bool {
         if !object.meta.flags.contains(Flags::PRIVATE) {

@@ -16,7 +16,7 @@ pub(crate) use users::Users;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::attributes::{self, Attribute};
+use crate::attributes::Attribute;
 use crate::codec::{ClusterRecord, ProgressRecord};
 use crate::{
     ClientId, Handle, LogIndex, Login, LoginId, Object, Outcome, Principal, Refusal, User, UserId,
@@ -183,7 +183,7 @@ impl State {
         self.objects.candidates(template, after).filter_map(move |object| {
             let mut body = false;
             for attribute in template {
-                match attributes::matches(&object.meta, attribute) {
+                match self.matches(who, object, attribute) {
                     Some(true) => {}
                     Some(false) => return None,
                     None => body = true,
