@@ -293,7 +293,8 @@ impl Connection {
         Ok(self.remembered()?.is_some())
     }
 
-    /// Writes one use of a key into the connection's part of the audit log.
+    /// Writes one use of a key into the connection's part of the audit log. What is refused to who is
+    /// not logged in was no use of a key, and strangers could fill the disk with it.
     pub(crate) fn record(
         &self,
         function: Function,
@@ -302,6 +303,9 @@ impl Connection {
         result: Result<(), &Error>,
     ) {
         let login = self.login();
+        if login.is_none() && result.is_err() {
+            return;
+        }
         let record = Use {
             time_ms: (self.engine.clock)(),
             login: login.map_or(LoginId(0), |login| login.id),

@@ -3,7 +3,7 @@
 //! The order of checks is the order in which PKCS#11's codes are told: the mechanism and its function
 //! (CKR_MECHANISM_INVALID), the handle (CKR_KEY_HANDLE_INVALID), the key's type
 //! (CKR_KEY_TYPE_INCONSISTENT), its permission (CKR_KEY_FUNCTION_NOT_PERMITTED), the parameter
-//! (CKR_MECHANISM_PARAM_INVALID), the data. Each use is recorded, those refused too.
+//! (CKR_MECHANISM_PARAM_INVALID), the data. Each use is recorded, those refused to a login too.
 
 use std::sync::Arc;
 

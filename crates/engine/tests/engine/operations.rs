@@ -276,3 +276,17 @@ fn every_use_is_recorded_the_refused_ones_too() {
     );
     assert!(records.iter().all(|record| number(record, 8) != 0), "under alice's login");
 }
+
+#[test]
+fn a_stranger_who_is_refused_does_not_fill_the_audit_log() {
+    let hsm = Hsm::active();
+    let private = hsm.alice().pair(p256()).1;
+    let mut stranger = hsm.client();
+    for handle in [7, private] {
+        stranger.refused(sign(handle, mechanism(CKM_ECDSA_SHA256), b"data"));
+        stranger.refused(wrap(handle, mechanism(CKM_AES_KEY_WRAP), handle));
+    }
+    drop(stranger);
+    hsm.engine.housekeeping();
+    assert!(hsm.uses.0.lock().unwrap().is_empty());
+}
