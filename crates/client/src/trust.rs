@@ -56,6 +56,14 @@ pub struct Identity {
     pub cluster_key: [u8; 32],
 }
 
+impl Identity {
+    /// The pin as `client.json` has it.
+    #[must_use]
+    pub fn cluster_key_hex(&self) -> String {
+        hex(&self.cluster_key)
+    }
+}
+
 /// The customer's CA and what is known about the cluster.
 pub struct Anchor {
     certificate: Certificate,

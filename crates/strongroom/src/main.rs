@@ -9,6 +9,7 @@
 
 mod administration;
 mod arguments;
+mod client_config;
 mod down;
 mod env;
 mod error;

@@ -188,10 +188,6 @@ impl Region {
     pub(crate) fn keep_credentials(&self, credentials: &Credentials) -> Result<(), Error> {
         write_json(&self.credentials_file(), credentials)
     }
-
-    pub(crate) fn keep_client_config(&self, config: &serde_json::Value) -> Result<(), Error> {
-        write_json(&self.client_config(), config)
-    }
 }
 
 /// A certificate and its key, PEM.

@@ -7,7 +7,6 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 
-use serde_json::json;
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use strongroom_client::{Client, Config};
 use strongroom_hsm::{Log, new_hsm_id, start_detached};
@@ -21,7 +20,7 @@ use crate::arguments::UpOptions;
 use crate::error::Error;
 use crate::region::{Credentials, Description, HsmDescription, Login, Region};
 use crate::steps::{Steps, say};
-use crate::{first_use, owner, private_folder, region};
+use crate::{client_config, first_use, owner, private_folder, region};
 
 /// The first admin of a CloudHSM cluster has this name.
 const ADMIN: &str = "admin";
@@ -53,7 +52,7 @@ pub(crate) fn run(options: &UpOptions) -> Result<(), Error> {
     };
     let child = start(&region, &description, hsm, options.foreground, &mut steps)?;
     initialise(&region, hsm, &mut steps)?;
-    write_client_config(&region, &description)?;
+    client_config::complete(&region, &description, &mut steps)?;
     let credentials = activate(&region, &mut steps)?;
     drop(credentials);
     first_use::start(&region, &module)?;
@@ -154,30 +153,6 @@ fn initialise(region: &Region, hsm: &HsmDescription, steps: &mut Steps) -> Resul
     administration.initialize(certificate, anchor)?;
     steps.done("cluster initialised: it belongs to customerCA");
     Ok(())
-}
-
-fn write_client_config(region: &Region, description: &Description) -> Result<(), Error> {
-    let servers: Vec<_> = description
-        .hsms
-        .iter()
-        .map(|hsm| {
-            let place = hsm.clients();
-            json!({"hostname": place.ip().to_string(), "port": place.port(), "enable": true})
-        })
-        .collect();
-    region.keep_client_config(&json!({
-        "clusters": [{
-            "type": "hsm1",
-            "cluster": {
-                "hsm_ca_file": region.customer_ca().certificate,
-                "servers": servers,
-                // One HSM has every key at once.
-                "options": {"disable_key_availability_check": true},
-            },
-        }],
-        "personality": "cloudhsm",
-        "cluster_id": description.cluster_id,
-    }))
 }
 
 /// The first admin and the crypto user. Their passwords are on disk before the HSM hears of them,
