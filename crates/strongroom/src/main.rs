@@ -18,6 +18,7 @@ mod hsm;
 mod log;
 mod owner;
 mod private_folder;
+mod process;
 mod region;
 mod signature;
 mod status;

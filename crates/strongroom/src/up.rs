@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use strongroom_client::{Client, Config};
@@ -18,6 +19,7 @@ use strongroom_wire::message::{
 use crate::administration::Administration;
 use crate::arguments::UpOptions;
 use crate::error::Error;
+use crate::process::Process;
 use crate::region::{Credentials, Description, HsmDescription, Login, Region};
 use crate::steps::{Steps, say};
 use crate::{client_config, first_use, owner, private_folder, region};
@@ -26,6 +28,9 @@ use crate::{client_config, first_use, owner, private_folder, region};
 const ADMIN: &str = "admin";
 const CRYPTO_USER: &str = "crypto_user";
 const PROGRAM: &str = concat!("strongroom ", env!("CARGO_PKG_VERSION"));
+/// For an HSM that does not answer, and may be about to start or to end.
+const PATIENCE: Duration = Duration::from_secs(15);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Of 62 signs: some 142 bits.
 const PASSWORD_CHARS: usize = 24;
 
@@ -96,20 +101,16 @@ fn start(
     steps: &mut Steps,
 ) -> Result<Option<Child>, Error> {
     let place = hsm.clients();
-    match Administration::connect(region, hsm) {
-        Ok(_) if foreground => {
+    if runs(region, hsm)? {
+        if foreground {
             return Err(Error::Usage(format!(
                 "{} runs already; `strongroom down{}` stops it",
                 hsm.hsm_id,
                 region.option()
             )));
         }
-        Ok(_) => {
-            steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
-            return Ok(None);
-        }
-        Err(Error::NotRunning(_)) => {}
-        Err(e) => return Err(e),
+        steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
+        return Ok(None);
     }
     let folder = region.hsm_folder(hsm);
     private_folder::make(&folder)?;
@@ -134,6 +135,34 @@ fn start(
     write_atomically(&region.pid_file(hsm), child.id().to_string().as_bytes())?;
     steps.done(format_args!("{} listens on {place}", hsm.hsm_id));
     Ok(Some(child))
+}
+
+/// Whether the HSM runs. The ports of one that was killed a moment ago may still take a connection,
+/// to reset it, and its folder is locked a little longer than they are open: so the end of a process
+/// that does not answer is awaited, and then its ports are asked again.
+fn runs(region: &Region, hsm: &HsmDescription) -> Result<bool, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Before the connection: what is not there now cannot be what resets it.
+        let process = Process::of(region, hsm);
+        match (Administration::connect(region, hsm), process) {
+            (Ok(_), _) => return Ok(true),
+            (Err(Error::NotRunning(_) | Error::Unreachable { .. }), Some(process)) => {
+                // Not to its end at once: it may be one that is only about to listen.
+                if !process.ends_within(ASK_AGAIN)? && Instant::now() > deadline {
+                    return Err(Error::Program {
+                        program: "the HSM",
+                        problem: format!(
+                            "its process does not answer; `strongroom down{}` ends it",
+                            region.option()
+                        ),
+                    });
+                }
+            }
+            (Err(Error::NotRunning(_)), None) => return Ok(false),
+            (Err(e), _) => return Err(e),
+        }
+    }
 }
 
 /// customerCA, and with it the owner's word on the cluster.
@@ -254,8 +283,12 @@ fn stay(region: &Region, hsm: &HsmDescription, mut child: Child) -> Result<(), E
         woken.read_exact(&mut [0]).map_err(Error::io(failed))?;
         if child.try_wait().map_err(Error::io(failed))?.is_none() {
             match Administration::connect(region, hsm).and_then(|mut a| a.shut_down()) {
-                // It is on its way out already.
-                Err(Error::NotRunning(_)) => {}
+                // It does not listen yet, or not any more: the signal reaches it all the same.
+                Err(Error::NotRunning(_) | Error::Unreachable { .. }) => {
+                    if let Some(process) = Process::of(region, hsm) {
+                        process.terminate()?;
+                    }
+                }
                 other => other?,
             }
         }
