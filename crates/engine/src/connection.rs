@@ -79,6 +79,13 @@ impl Connection {
         self.client.is_some() && (self.channel.local || self.login().is_some())
     }
 
+    /// Whether the connection is worth its place while no request comes: it has shown who it is, or
+    /// its client keeps session objects here.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        self.attached() || self.client.as_ref().is_some_and(|client| !client.objects.is_empty())
+    }
+
     /// Answers one request. Never panics, whatever the request holds.
     pub fn handle(&mut self, request: Request) -> Reply {
         let Request { api_level, sequence, lowest_unanswered, seen_index, session, operation } =

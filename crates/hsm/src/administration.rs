@@ -3,7 +3,7 @@
 //! The connection has proved the provisioner's key; nothing here acts for anybody else.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use strongroom_engine::Engine;
 use strongroom_vault::{Actor, ClientId, Command, Entry, Phase, Replicator};
@@ -38,6 +38,11 @@ impl Service for AdministrationService {
 
     fn frame_bytes_max(&self) -> usize {
         FRAME_BYTES_BEFORE_ATTACH_MAX
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        // Whoever is connected has proved the provisioner's key.
+        None
     }
 
     fn handle(&mut self, request: AdminRequest) -> AdminReply {

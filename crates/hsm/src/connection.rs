@@ -2,11 +2,13 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use strongroom_wire::frame::FrameError;
-use strongroom_wire::limits::{FRAME_BYTES_BEFORE_ATTACH_MAX, FRAME_BYTES_MAX};
+use strongroom_wire::limits::{
+    FRAME_BYTES_BEFORE_ATTACH_MAX, FRAME_BYTES_MAX, IDLE_BEFORE_LOGIN_MS_MAX,
+};
 use strongroom_wire::message::{Reply, Request};
 
 use crate::frames::{FrameBuffer, ReplyBuffer};
@@ -21,6 +23,9 @@ pub(crate) trait Service {
 
     /// The payload's length that is allowed now, in bytes.
     fn frame_bytes_max(&self) -> usize;
+
+    /// How long the next request may take to come; `None` where it may take for ever.
+    fn patience(&self) -> Option<Duration>;
 
     /// Answers.
     fn handle(&mut self, request: Self::Request) -> Self::Reply;
@@ -93,7 +98,7 @@ fn run<S: Service>(
                 }
             }
         };
-        deadline = None;
+        deadline = service.patience().map(|patience| Instant::now() + patience);
         if let Err(e) = outgoing.send(&reply, FRAME_BYTES_MAX, |bytes| link.send(bytes)) {
             return e.into();
         }
@@ -109,6 +114,11 @@ impl Service for ClientService {
 
     fn frame_bytes_max(&self) -> usize {
         if self.0.attached() { FRAME_BYTES_MAX } else { FRAME_BYTES_BEFORE_ATTACH_MAX }
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        // Strangers must not hold all places by doing nothing.
+        (!self.0.may_rest()).then_some(Duration::from_millis(IDLE_BEFORE_LOGIN_MS_MAX))
     }
 
     fn handle(&mut self, request: Request) -> Reply {
@@ -139,8 +149,8 @@ mod tests {
     use super::*;
     use crate::link::{Socket, UnixLink};
 
-    /// Answers with the request's sequence; panics at 13; allows 64 bytes.
-    struct Echo;
+    /// Answers with the request's sequence; panics at 13; allows 64 bytes; waits so long for the next.
+    struct Echo(Option<Duration>);
 
     impl Service for Echo {
         type Request = Request;
@@ -148,6 +158,10 @@ mod tests {
 
         fn frame_bytes_max(&self) -> usize {
             64
+        }
+
+        fn patience(&self) -> Option<Duration> {
+            self.0
         }
 
         fn handle(&mut self, request: Request) -> Reply {
@@ -166,10 +180,18 @@ mod tests {
 
     /// Serves one end until it ends, while `peer` has the other.
     fn with_peer(deadline: Instant, peer: impl FnOnce(UnixStream) + Send + 'static) -> Ending {
+        serve_peer(Echo(None), deadline, peer)
+    }
+
+    fn serve_peer(
+        mut service: Echo,
+        deadline: Instant,
+        peer: impl FnOnce(UnixStream) + Send + 'static,
+    ) -> Ending {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let peer = std::thread::spawn(move || peer(theirs));
         let mut link = UnixLink::new(Arc::new(Socket::Unix(ours)));
-        let ending = serve(&mut link, &mut Echo, FrameBuffer::new(), deadline);
+        let ending = serve(&mut link, &mut service, FrameBuffer::new(), deadline);
         drop(link);
         peer.join().unwrap();
         ending
@@ -203,7 +225,7 @@ mod tests {
         received.extend(&request(5));
         let server = std::thread::spawn(move || {
             let mut link = UnixLink::new(Arc::new(Socket::Unix(ours)));
-            serve(&mut link, &mut Echo, received, far())
+            serve(&mut link, &mut Echo(None), received, far())
         });
         assert_eq!(answer(&mut theirs).sequence, 5);
         drop(theirs);
@@ -245,6 +267,19 @@ mod tests {
         let soon = Instant::now() + Duration::from_millis(20);
         let ending = with_peer(soon, |mut peer| {
             peer.write_all(&request(1)[..3]).unwrap();
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        });
+        match ending {
+            Ending::Frame(FrameError::Io(e)) => assert_eq!(e.kind(), io::ErrorKind::TimedOut),
+            other => panic!("{other}"),
+        }
+    }
+    #[test]
+    fn a_stranger_who_asks_no_more_is_dropped() {
+        let service = Echo(Some(Duration::from_millis(20)));
+        let ending = serve_peer(service, far(), |mut peer| {
+            peer.write_all(&request(1)).unwrap();
+            assert_eq!(answer(&mut peer).sequence, 1);
             assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         });
         match ending {

@@ -56,6 +56,9 @@ pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
 pub const CERTIFICATE_BYTES_MAX: usize = 20_000;
 /// TLS handshake and the first request must end in this time, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// A connection of nobody who is logged in may stay without a request for so long, in milliseconds.
+/// Longer than a client lets one rest without a look whether it is still there (30 s).
+pub const IDLE_BEFORE_LOGIN_MS_MAX: u64 = 60_000;
 /// Entries that the log keeps after they are applied, for HSMs that are behind.
 pub const LOG_ENTRIES_KEPT: u64 = 10_000;
 /// The log is cut only when it is longer than that by so many entries.

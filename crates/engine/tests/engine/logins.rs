@@ -211,8 +211,8 @@ fn connections_are_counted_and_only_proven_ones_get_large_frames() {
     let anonymous = hsm.client();
     let alice = hsm.alice();
     assert_eq!(hsm.engine.connections(), 2);
-    assert!(!anonymous.connection.attached());
-    assert!(alice.connection.attached());
+    assert!(!anonymous.connection.attached() && !anonymous.connection.may_rest());
+    assert!(alice.connection.attached() && alice.connection.may_rest());
     drop((anonymous, alice));
     assert_eq!(hsm.engine.connections(), 0);
 }
