@@ -266,6 +266,7 @@ impl Fake {
                 ("random", Some(Outcome::Data(Data { data })))
             }
             Operation::CloseSession(_) => ("close", None),
+            Operation::ChangePassword(_) => ("change password", None),
             Operation::DestroyObject(_) => ("destroy", None),
             Operation::SetAttributes(_) => ("set", None),
             _ => return Err(Ckr(CKR_FUNCTION_FAILED)),

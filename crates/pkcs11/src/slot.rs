@@ -205,27 +205,19 @@ pub(crate) fn init_pin(module: &Module, session: &Session, pin: &[u8]) -> Result
 
 /// C_SetPIN: of the user who is logged in, else of the normal user (PKCS#11 2.40, section 5.5).
 ///
-/// The HSM ends every login of a user whose password changes; a program that changed its own PIN
-/// stays logged in all the same, so it is logged in again.
+/// The HSM ends the other logins of the user; the program's own goes on, with its session objects.
 pub(crate) fn set_pin(module: &Module, session: &Session, old: &[u8], new: &[u8]) -> Result<()> {
     only_token(module)?;
     session.must_write()?;
     let _order = module.sessions.in_order();
-    let logged_in = module.hsm.role();
-    let role = logged_in.unwrap_or(Role::CryptoUser);
+    let role = module.hsm.role().unwrap_or(Role::CryptoUser);
     let request = Operation::ChangePassword(ChangePassword {
         user: token_user(role).to_owned(),
         role: role.into(),
         password: new.to_vec(),
         old_password: Some(old.to_vec()),
     });
-    module.hsm.tell(session.handle, request)?;
-    if logged_in.is_some() {
-        module.keys.clear();
-        module.hsm.logout()?;
-        module.hsm.login(token_user(role), role, new)?;
-    }
-    Ok(())
+    module.hsm.tell(session.handle, request)
 }
 
 /// CloudHSM's module does not have these functions: users and passwords are the CLI's.
@@ -236,12 +228,23 @@ fn only_token(module: &Module) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{self, PASSWORD};
+    use crate::lock::lock;
 
     #[test]
     fn text_is_padded_and_cut_between_characters() {
         assert_eq!(&padded::<6>("abc"), b"abc   ");
         assert_eq!(&padded::<2>("abc"), b"ab");
         assert_eq!(&padded::<4>("abcé"), b"abc ");
+    }
+
+    #[test]
+    fn a_new_pin_does_not_end_the_login_with_its_session_objects() {
+        let (module, session, fake) = fake::token();
+        module.hsm.login("user", Role::CryptoUser, PASSWORD).unwrap();
+        assert_eq!(set_pin(&module, &session, PASSWORD, b"another"), Ok(()));
+        assert_eq!(module.hsm.role(), Some(Role::CryptoUser));
+        assert_eq!(lock(&fake).asked, ["change password"]);
     }
 
     #[test]
