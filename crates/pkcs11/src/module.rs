@@ -1,5 +1,6 @@
 //! The module between C_Initialize and C_Finalize, one for each process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use cryptoki_sys::*;
@@ -23,6 +24,8 @@ pub(crate) struct Module {
     pub(crate) keys: KeyCache,
     personality: Personality,
     mechanisms: OnceLock<Vec<MechanismReply>>,
+    /// Whether C_Finalize has taken it out.
+    ended: AtomicBool,
 }
 
 impl Module {
@@ -34,7 +37,14 @@ impl Module {
             sessions: Sessions::new(),
             keys: KeyCache::new(),
             mechanisms: OnceLock::new(),
+            ended: AtomicBool::new(false),
         }
+    }
+
+    /// What a call that failed tells its caller. Where C_Finalize came while it ran, the login and
+    /// the objects that it missed had only gone with the module.
+    pub(crate) fn failure(&self, error: Ckr) -> Ckr {
+        if self.ended.load(Ordering::Acquire) { Ckr(CKR_CRYPTOKI_NOT_INITIALIZED) } else { error }
     }
 
     /// The session of a handle.
@@ -117,9 +127,29 @@ pub(crate) fn initialize(make: impl FnOnce() -> Result<Module>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the module out. Calls that other threads are in end with their answers.
+/// Takes the module out. Calls that other threads are in end with their answers, or with
+/// CKR_CRYPTOKI_NOT_INITIALIZED.
 pub(crate) fn finalize() -> Result<Arc<Module>> {
     let gate = GATE.get();
     let _one_at_a_time = lock(&gate.lifecycle);
-    write(&gate.module).take().ok_or(Ckr(CKR_CRYPTOKI_NOT_INITIALIZED))
+    let module = write(&gate.module).take().ok_or(Ckr(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+    module.ended.store(true, Ordering::Release);
+    Ok(module)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn a_call_that_fails_beside_c_finalize_finds_no_module() {
+        initialize(|| Ok(fake::module(Personality::Token).0)).unwrap();
+        let module = current().unwrap();
+        let missed = Ckr(CKR_USER_NOT_LOGGED_IN);
+        assert_eq!(module.failure(missed), missed);
+        finalize().unwrap();
+        assert_eq!(module.failure(missed), Ckr(CKR_CRYPTOKI_NOT_INITIALIZED));
+        assert_eq!(current().err(), Some(Ckr(CKR_CRYPTOKI_NOT_INITIALIZED)));
+    }
 }

@@ -42,7 +42,10 @@ fn guarded(name: &'static str, body: impl FnOnce() -> Result<()>) -> CK_RV {
 
 /// As [`guarded`], with the initialised module.
 fn with_module(name: &'static str, body: impl FnOnce(&Module) -> Result<()>) -> CK_RV {
-    guarded(name, || body(&*module::current()?))
+    guarded(name, || {
+        let module = module::current()?;
+        body(&module).map_err(|error| module.failure(error))
+    })
 }
 
 /// As [`with_module`], with a session.
