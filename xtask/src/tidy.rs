@@ -35,11 +35,25 @@ pub(crate) fn check() -> Result {
         if name.ends_with(".rs") || name.ends_with(".toml") || name.ends_with(".md") {
             check_text(&name, &text, &mut findings);
         }
+        if name.ends_with(".md") {
+            check_links(&name, &text, &path, &mut findings);
+        }
         if name.ends_with(".rs") {
             check_rust(&name, &text, &mut findings);
         }
     }
     if findings.is_empty() { Ok(()) } else { Err(format!("tidy:\n  {}", findings.join("\n  "))) }
+}
+
+/// A link of a document to another file of the repository leads to one.
+fn check_links(name: &str, text: &str, path: &Path, findings: &mut Vec<String>) {
+    for (_, rest) in text.match_indices("](").map(|(at, found)| text.split_at(at + found.len())) {
+        let target = rest.split([')', '#']).next().unwrap_or_default();
+        let local = !target.is_empty() && !target.contains("://");
+        if local && !path.with_file_name(target).exists() {
+            findings.push(format!("{name}: a link to {target}, which is not there"));
+        }
+    }
 }
 
 fn check_text(name: &str, text: &str, findings: &mut Vec<String>) {
