@@ -21,6 +21,9 @@ use crate::template;
 /// Objects unsealed for one request before it answers with what it has.
 const UNSEALED_MAX: usize = 1024;
 
+/// Objects looked at before the state may change again: under a millisecond's worth.
+const LOOKS_MAX: usize = 4096;
+
 /// A page that is being filled.
 struct Page {
     handles: Vec<u64>,
@@ -68,19 +71,18 @@ impl Connection {
 
     fn find_token_objects(&mut self, template: &[Attribute], page: &mut Page) -> Result<(), Error> {
         loop {
-            // Batches, so that no seal is opened under the state's lock.
+            // Steps, so that no seal is opened under the state's lock, and no change waits for long.
             let after = page.after;
             let wanted = page.max + 1 - page.handles.len();
-            let found = self.view(|state, who| {
-                Ok(state
-                    .find(who, template, after)
-                    .take(wanted)
+            let (found, next) = self.view(|state, who| {
+                let (found, next) = state.find_step(who, template, after, wanted, LOOKS_MAX);
+                let found = found.into_iter();
+                let found: Vec<(Handle, Option<Box<Object>>)> = found
                     .map(|(object, body)| (object.handle, body.then(|| Box::new(object.clone()))))
-                    .collect::<Vec<(Handle, Option<Box<Object>>)>>())
+                    .collect();
+                Ok((found, next))
             })?;
-            let exhausted = found.len() < wanted;
             for (handle, undecided) in found {
-                page.after = handle;
                 if let Some(object) = undecided {
                     page.unsealed += 1;
                     if !self.content_matches(&Seen::Token(object), template)? {
@@ -91,11 +93,12 @@ impl Connection {
             }
             // A page that ends for its cost must hold a handle to go on from.
             let spent = page.unsealed >= UNSEALED_MAX && !page.handles.is_empty();
-            if exhausted {
+            let Some(next) = next else {
                 // Nothing follows among the token objects: the cost no longer matters.
                 page.unsealed = 0;
                 return Ok(());
-            }
+            };
+            page.after = next;
             if page.is_full() || spent {
                 return Ok(());
             }

@@ -180,17 +180,46 @@ impl State {
         template: &'a [Attribute],
         after: Handle,
     ) -> impl Iterator<Item = (&'a Object, bool)> {
-        self.objects.candidates(template, after).filter_map(move |object| {
-            let mut body = false;
-            for attribute in template {
-                match self.matches(who, object, attribute) {
-                    Some(true) => {}
-                    Some(false) => return None,
-                    None => body = true,
-                }
+        self.objects
+            .candidates(template, after)
+            .filter_map(move |object| Some((object, self.fits(who, object, template)?)))
+    }
+
+    /// As [`State::find`], in steps, since nothing may change while somebody looks: `found_max`
+    /// objects at most out of `looks_max`, and the last one looked at, where others may follow.
+    pub fn find_step<'a>(
+        &'a self,
+        who: &Principal,
+        template: &[Attribute],
+        after: Handle,
+        found_max: usize,
+        looks_max: usize,
+    ) -> (Vec<(&'a Object, bool)>, Option<Handle>) {
+        let mut found = Vec::new();
+        let mut last = after;
+        for (looks, object) in self.objects.candidates(template, after).enumerate() {
+            if looks >= looks_max || found.len() >= found_max {
+                return (found, Some(last));
             }
-            self.sees(who, object).then_some((object, body))
-        })
+            last = object.handle;
+            if let Some(body) = self.fits(who, object, template) {
+                found.push((object, body));
+            }
+        }
+        (found, None)
+    }
+
+    /// Whether `who` sees an object that matches a template, and if so, whether the body decides.
+    fn fits(&self, who: &Principal, object: &Object, template: &[Attribute]) -> Option<bool> {
+        let mut body = false;
+        for attribute in template {
+            match self.matches(who, object, attribute) {
+                Some(true) => {}
+                Some(false) => return None,
+                None => body = true,
+            }
+        }
+        self.sees(who, object).then_some(body)
     }
 
     /// What a client's change gave, where it has run. A change that ran and whose reply is forgotten
@@ -275,6 +304,31 @@ mod tests {
         assert_eq!(find(&world, alice, &[], handles[17]), handles[18..]);
         for template in [&label[..], &[]] {
             assert!(find(&world, alice, template, Handle(u64::MAX)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_search_in_steps_finds_the_same_and_never_looks_for_long() {
+        let (world, alice, handles) = filled();
+        let label = [Attribute::new(CKA_LABEL, *b"key0")];
+        let secret = [Attribute::number(CKA_CLASS, CKO_SECRET_KEY)];
+        for (actor, template) in
+            [(alice, &label[..]), (alice, &secret[..]), (alice, &[]), (Actor::Anonymous, &[])]
+        {
+            for (found_max, looks_max) in [(1, 1), (2, 3), (3, 2), (100, 7), (100, 100)] {
+                let who = world.state.principal(actor).expect("an open login");
+                let (mut all, mut after, mut steps) = (Vec::new(), Some(Handle(0)), 0);
+                while let Some(from) = after {
+                    let (found, next) =
+                        world.state.find_step(&who, template, from, found_max, looks_max);
+                    assert!(found.len() <= found_max);
+                    all.extend(found.iter().map(|(object, _)| object.handle));
+                    after = next;
+                    steps += 1;
+                }
+                assert_eq!(all, find(&world, actor, template, Handle(0)));
+                assert!(steps <= 1 + handles.len());
+            }
         }
     }
 
