@@ -17,7 +17,7 @@ pub(crate) fn verify() -> Result {
     run(cargo(CLIPPY).args(["--", "-D", "warnings"]))?;
     run(cargo(&["clippy", "-p", "xtask", "--", "-D", "warnings"]).env_remove("RUSTFLAGS"))?;
     run(client(CLIPPY_CLIENT).args(["--", "-D", "warnings"]))?;
-    run(cargo(&["doc", "--release", "--no-deps", "--document-private-items"])
+    run(cargo(&["doc", "--release", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
     dependencies()
 }
