@@ -92,7 +92,7 @@ impl Module {
         Ok(module)
     }
 
-    /// The function list, for [`call!`].
+    /// The function list, for `call!`.
     #[must_use]
     pub fn functions(&self) -> *const CK_FUNCTION_LIST {
         self.functions
