@@ -1,7 +1,7 @@
 //! The owner's part of a region that `up` makes: customerCA, and what it signs.
 //!
 //! On a cluster for real use the owner does this elsewhere, with a CA whose key no HSM host sees;
-//! `docs/` has the `openssl` commands.
+//! `docs/spec/wire.md` has the `openssl` commands.
 
 use std::path::Path;
 
