@@ -190,7 +190,6 @@ impl Connection {
             check_key(purpose, mechanism, meta)?;
             return Ok((mechanism, content));
         }
-        self.hot.forget(handle);
         let (content, hot) = self
             .authorise(purpose, mechanism, handle)
             .map_err(|error| error.renamed(CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID))
