@@ -1,44 +1,27 @@
-//! The buffers of a connection: a message is in them while it is sent or read, and wiped after it.
+//! Where the answers of a connection are while they are read: a message, and wiped after it.
 
-use std::{
-    hint::black_box,
-    io::{ErrorKind, Read},
+use std::io::{ErrorKind, Read};
+
+use strongroom_wire::{
+    frame::{self, FrameError, HEADER_BYTES},
+    wipe::{Wiped, wipe},
 };
 
-use strongroom_wire::frame::{self, FrameError, HEADER_BYTES};
-use zeroize::Zeroize;
-
-/// What a buffer has room for from the start: most frames.
+/// What the buffer has room for from the start: most frames.
 const BYTES_FIRST: usize = 4 * 1024;
-/// A buffer that a large frame has made longer than this is given back.
-const BYTES_KEPT: usize = 256 * 1024;
-
-/// Wipes and empties a buffer that is used again.
-pub(crate) fn wipe(buffer: &mut Vec<u8>) {
-    zero(buffer);
-    buffer.clear();
-    if buffer.capacity() > BYTES_KEPT {
-        *buffer = Vec::new();
-    }
-}
-
-/// Zeroes at memset's speed (`zeroize` stores byte by byte). The compiler may not leave it out: the
-/// bytes stay reachable, and [`black_box`] may read them.
-fn zero(bytes: &mut [u8]) {
-    bytes.fill(0);
-    black_box(bytes);
-}
+/// What a frame that is larger has taken is given back.
+pub(crate) const BYTES_KEPT: usize = 256 * 1024;
 
 /// Where answers are read into.
 pub(crate) struct Incoming {
     /// Zero except for the first `used` bytes.
-    bytes: Vec<u8>,
+    bytes: Wiped,
     used: usize,
 }
 
 impl Incoming {
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; BYTES_FIRST], used: 0 }
+        Self { bytes: zeros(BYTES_FIRST), used: 0 }
     }
 
     /// Reads one frame, in one read where it comes in one piece, and gives its payload.
@@ -76,23 +59,25 @@ impl Incoming {
 
     pub(crate) fn wipe(&mut self) {
         if self.bytes.len() > BYTES_KEPT {
-            self.bytes.zeroize();
-            self.bytes = vec![0; BYTES_FIRST];
+            self.bytes = zeros(BYTES_FIRST);
         } else {
-            zero(&mut self.bytes[..self.used]);
+            wipe(&mut self.bytes[..self.used]);
         }
         self.used = 0;
     }
 
-    /// Grows without leaving an unwiped copy of what is there.
     fn make_room(&mut self, bytes: usize) {
         if self.bytes.len() < bytes {
-            let mut larger = vec![0; bytes];
-            larger[..self.used].copy_from_slice(&self.bytes[..self.used]);
-            self.bytes.zeroize();
-            self.bytes = larger;
+            self.bytes.move_to(bytes);
+            self.bytes.resize(bytes, 0);
         }
     }
+}
+
+fn zeros(bytes: usize) -> Wiped {
+    let mut wiped = Wiped::with_capacity(bytes);
+    wiped.resize(bytes, 0);
+    wiped
 }
 
 #[cfg(test)]

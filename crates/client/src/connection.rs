@@ -24,14 +24,14 @@ use rustls::{
 };
 use strongroom_wire::{
     API_LEVEL_MAX, API_LEVEL_MIN, CHANNEL_BINDING_LABEL,
-    frame::{self, FrameError},
+    frame::{FrameError, Outgoing},
     limits::{FRAME_BYTES_BEFORE_ATTACH_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS_MAX},
     message::{Hello, HelloReply, Operation, Outcome, Reply, Request},
 };
 
 use crate::{
     Error,
-    buffer::{self, Incoming},
+    buffer::{BYTES_KEPT, Incoming},
     config::{Cluster, Server},
     login::Generation,
     socket::Socket,
@@ -70,7 +70,7 @@ pub(crate) fn unsent(reason: impl ToString) -> Failure {
 /// A connection after its first request.
 pub(crate) struct Connection {
     stream: Stream,
-    outgoing: Vec<u8>,
+    outgoing: Outgoing,
     incoming: Incoming,
     /// What the HSM takes: more where it knows whom from.
     request_limit: usize,
@@ -195,7 +195,7 @@ impl Connection {
     fn new(stream: Stream, binding: [u8; 32]) -> Self {
         Self {
             stream,
-            outgoing: Vec::new(),
+            outgoing: Outgoing::new(BYTES_KEPT),
             incoming: Incoming::new(),
             request_limit: FRAME_BYTES_BEFORE_ATTACH_MAX,
             api_level: API_LEVEL_MIN,
@@ -247,14 +247,19 @@ impl Connection {
 
     /// Sends a request and waits for its answer, whatever its status.
     pub(crate) fn exchange(&mut self, request: &Request) -> Result<Reply, Failure> {
-        frame::encode(request, &mut self.outgoing, self.request_limit).map_err(|e| {
-            let hint = if self.request_limit < FRAME_BYTES_MAX { " (without a login)" } else { "" };
-            Error::caller(CKR_DATA_LEN_RANGE, format!("the request is too long{hint}: {e}"))
+        let stream = &mut self.stream;
+        let sent =
+            self.outgoing.send(request, self.request_limit, |frame| stream.write_frame(frame));
+        sent.map_err(|error| match error {
+            // Part of the frame may have been sent: whether all of it came through is not known.
+            FrameError::Io(e) => Failure::Lost { sent: true, reason: e.to_string() },
+            too_long => {
+                let limited = self.request_limit < FRAME_BYTES_MAX;
+                let hint = if limited { " (without a login)" } else { "" };
+                let what = format!("the request is too long{hint}: {too_long}");
+                Error::caller(CKR_DATA_LEN_RANGE, what).into()
+            }
         })?;
-        let written = self.stream.write_frame(&self.outgoing);
-        buffer::wipe(&mut self.outgoing);
-        // Part of the frame may have been sent: whether all of it came through is not known.
-        written.map_err(|e| Failure::Lost { sent: true, reason: e.to_string() })?;
         let payload = self.incoming.read_frame(&mut self.stream, FRAME_BYTES_MAX);
         let reply = payload.and_then(|payload| {
             <Reply as prost::Message>::decode(payload).map_err(FrameError::Malformed)

@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use strongroom_wire::frame::FrameError;
+use strongroom_wire::frame::{FrameError, Outgoing};
 use strongroom_wire::limits::{
     FRAME_BYTES_BEFORE_ATTACH_MAX, FRAME_BYTES_MAX, IDLE_BEFORE_LOGIN_MS_MAX,
 };
 use strongroom_wire::message::{Reply, Request};
 
-use crate::frames::{FrameBuffer, ReplyBuffer};
+use crate::frames::{CAPACITY_KEPT_BYTES, FrameBuffer};
 use crate::link::Link;
 
 /// What answers on a port.
@@ -73,7 +73,7 @@ fn run<S: Service>(
     mut received: FrameBuffer,
     deadline: Instant,
 ) -> Ending {
-    let mut outgoing = ReplyBuffer::new();
+    let mut outgoing = Outgoing::new(CAPACITY_KEPT_BYTES);
     let mut deadline = Some(deadline);
     loop {
         let reply = match received.payload(service.frame_bytes_max()) {

@@ -4,19 +4,19 @@
 //! frame is done with, and never grows by a silent copy that would leave its old bytes on the heap.
 
 use strongroom_wire::frame::{self, FrameError, HEADER_BYTES};
-use zeroize::{Zeroize, Zeroizing};
+use strongroom_wire::wipe::{Wiped, wipe};
 
 /// What a buffer keeps between two frames; one that had to be larger is given back.
-const CAPACITY_KEPT_BYTES: usize = 64 * 1024;
+pub(crate) const CAPACITY_KEPT_BYTES: usize = 64 * 1024;
 
 /// Received bytes that are not yet handled.
 pub(crate) struct FrameBuffer {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Wiped,
 }
 
 impl FrameBuffer {
     pub(crate) fn new() -> Self {
-        Self { bytes: Zeroizing::new(Vec::with_capacity(4096)) }
+        Self { bytes: Wiped::with_capacity(4096) }
     }
 
     /// Appends what was received.
@@ -48,67 +48,15 @@ impl FrameBuffer {
         wipe(&mut self.bytes[rest..]);
         self.bytes.truncate(rest);
         if self.bytes.capacity() > CAPACITY_KEPT_BYTES && rest < CAPACITY_KEPT_BYTES {
-            self.replace(CAPACITY_KEPT_BYTES);
+            self.bytes.move_to(CAPACITY_KEPT_BYTES);
         }
     }
 
     fn reserve(&mut self, more: usize) {
         let needed = self.bytes.len() + more;
         if needed > self.bytes.capacity() {
-            self.replace(needed.next_power_of_two());
+            self.bytes.move_to(needed.next_power_of_two());
         }
-    }
-
-    /// Moves to another allocation; the old one is zeroised as it drops.
-    fn replace(&mut self, capacity: usize) {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-        bytes.extend_from_slice(&self.bytes);
-        self.bytes = bytes;
-    }
-}
-
-/// Overwrites bytes that will be written again. A plain fill, many times as fast as a volatile one
-/// for each byte; the barrier keeps the compiler from leaving it out.
-pub(crate) fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    std::hint::black_box(bytes);
-}
-
-/// A reply's buffer: wiped after each reply, zeroised when the connection ends.
-pub(crate) struct ReplyBuffer {
-    bytes: Vec<u8>,
-}
-
-impl ReplyBuffer {
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(4096) }
-    }
-
-    /// Encodes `reply` as a frame, hands it to `send`, and wipes it.
-    ///
-    /// # Errors
-    /// Those of the encoding and of `send`.
-    pub(crate) fn send<M: prost::Message>(
-        &mut self,
-        reply: &M,
-        limit: usize,
-        send: impl FnOnce(&[u8]) -> std::io::Result<()>,
-    ) -> Result<(), FrameError> {
-        // The buffer is wiped when it is empty, so that growing it copies nothing.
-        frame::encode(reply, &mut self.bytes, limit)?;
-        let sent = send(&self.bytes);
-        wipe(&mut self.bytes);
-        self.bytes.clear();
-        if self.bytes.capacity() > CAPACITY_KEPT_BYTES {
-            self.bytes = Vec::with_capacity(CAPACITY_KEPT_BYTES);
-        }
-        Ok(sent?)
-    }
-}
-
-impl Drop for ReplyBuffer {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
     }
 }
 

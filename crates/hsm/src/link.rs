@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConnection;
 use strongroom_wire::CHANNEL_BINDING_LABEL;
+use strongroom_wire::wipe::wipe;
 
-use crate::frames::{FrameBuffer, wipe};
+use crate::frames::FrameBuffer;
 
 /// A TLS 1.3 record with its header and tag: 5 + 2^14 + 256 bytes (RFC 8446, section 5.2).
 const STAGING_BYTES: usize = 16 * 1024 + 512;

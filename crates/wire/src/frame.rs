@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use zeroize::Zeroizing;
+use crate::wipe::{Wiped, wipe};
 
 /// Bytes of a frame's header.
 pub const HEADER_BYTES: usize = 4;
@@ -63,6 +63,40 @@ pub fn encode<M: prost::Message>(
     Ok(())
 }
 
+/// The buffer of a connection's frames on their way out: empty and wiped between two.
+pub struct Outgoing {
+    bytes: Wiped,
+    bytes_kept: usize,
+}
+
+impl Outgoing {
+    /// What a large frame took is given back, but for `bytes_kept`.
+    #[must_use]
+    pub fn new(bytes_kept: usize) -> Self {
+        Self { bytes: Wiped::default(), bytes_kept }
+    }
+
+    /// Encodes `message` as one frame, hands it to `send`, and wipes it.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`], and then nothing was sent; or [`FrameError::Io`] from `send`.
+    pub fn send<M: prost::Message>(
+        &mut self,
+        message: &M,
+        limit: usize,
+        send: impl FnOnce(&[u8]) -> io::Result<()>,
+    ) -> Result<(), FrameError> {
+        // The buffer is wiped whenever it is empty, so that growing it copies nothing.
+        let sent = encode(message, &mut self.bytes, limit).and_then(|()| Ok(send(&self.bytes)?));
+        wipe(&mut self.bytes);
+        self.bytes.clear();
+        if self.bytes.capacity() > self.bytes_kept {
+            self.bytes = Wiped::with_capacity(self.bytes_kept);
+        }
+        sent
+    }
+}
+
 /// Writes `message` as one frame.
 ///
 /// # Errors
@@ -72,11 +106,10 @@ pub fn write<M: prost::Message>(
     message: &M,
     limit: usize,
 ) -> Result<(), FrameError> {
-    let mut buffer = Zeroizing::new(Vec::new());
-    encode(message, &mut buffer, limit)?;
-    stream.write_all(&buffer)?;
-    stream.flush()?;
-    Ok(())
+    Outgoing::new(0).send(message, limit, |frame| {
+        stream.write_all(frame)?;
+        stream.flush()
+    })
 }
 
 /// Reads one frame's payload into `buffer`, replacing what was there.
@@ -115,7 +148,7 @@ pub fn read<M: prost::Message + Default>(
     stream: &mut impl Read,
     limit: usize,
 ) -> Result<M, FrameError> {
-    let mut buffer = Zeroizing::new(Vec::new());
+    let mut buffer = Wiped::default();
     read_payload(stream, &mut buffer, limit)?;
     Ok(M::decode(buffer.as_slice())?)
 }
@@ -123,7 +156,7 @@ pub fn read<M: prost::Message + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Operation, Ping, Request};
+    use crate::message::{Data, Operation, Ping, Request};
 
     #[test]
     fn a_message_survives_the_frame() {
@@ -137,6 +170,26 @@ mod tests {
         let read: Request = read(&mut bytes.as_slice(), 1024).unwrap();
         assert_eq!(read.sequence, 7);
         assert!(matches!(read.operation, Some(Operation::Ping(_))));
+    }
+
+    #[test]
+    fn a_sent_frame_is_overwritten_and_its_memory_used_again() {
+        let message = Data { data: vec![7; 1000] };
+        let mut outgoing = Outgoing::new(4096);
+        for _ in 0..2 {
+            let mut sent = Vec::new();
+            outgoing.send(&message, 4096, |frame| sent.write_all(frame)).unwrap();
+            assert_eq!(read::<Data>(&mut sent.as_slice(), 4096).unwrap(), message);
+            assert!(outgoing.bytes.is_empty());
+            let length = outgoing.bytes.capacity();
+            assert!((1000..=4096).contains(&length));
+        }
+        let failed = outgoing.send(&message, 4096, |_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert!(matches!(failed, Err(FrameError::Io(_))));
+        let long = outgoing.send(&message, 999, |_| panic!("sent"));
+        assert!(matches!(long, Err(FrameError::TooLong { .. })));
+        outgoing.send(&Data { data: vec![7; 9000] }, 10_000, |_| Ok(())).unwrap();
+        assert!(outgoing.bytes.capacity() <= 4096);
     }
 
     #[test]

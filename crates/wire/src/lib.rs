@@ -8,6 +8,7 @@
 //! - [`message`]: requests and replies of port 2223 (clients).
 //! - [`admin`]: requests and replies of port 2224 (administration).
 //! - [`limits`]: the one table of limits.
+//! - [`wipe`]: how what was in a message is taken out of memory.
 //! - [`vendor`]: AWS CloudHSM's own PKCS#11 constants.
 
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod frame;
 pub mod limits;
 pub mod message;
 pub mod vendor;
+pub mod wipe;
 
 /// The newest message set that this build speaks.
 pub const API_LEVEL_MAX: u32 = 1;

@@ -1,7 +1,6 @@
 //! Connections: greeting, login, attaching, logout.
 
 use prost::Message;
-use zeroize::Zeroize as _;
 
 use super::{ClusterPhase, Personality, Role, secret_messages};
 

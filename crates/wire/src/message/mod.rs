@@ -25,7 +25,7 @@ macro_rules! secret_messages {
     ($($message:ident: $($field:ident),+;)+) => {$(
         impl Drop for $message {
             fn drop(&mut self) {
-                $(self.$field.zeroize();)+
+                $($crate::wipe::Wipe::wipe(&mut self.$field);)+
             }
         }
 

@@ -1,7 +1,6 @@
 //! Objects: making, reading, changing, finding and destroying them.
 
 use prost::Message;
-use zeroize::Zeroize as _;
 
 use super::{Mechanism, Template, secret_messages};
 

@@ -1,7 +1,6 @@
 //! Cryptographic operations, each in one shot.
 
 use prost::Message;
-use zeroize::Zeroize as _;
 
 use super::{Mechanism, Template, secret_messages};
 

@@ -1,7 +1,6 @@
 //! Attributes, templates, mechanisms and their parameters.
 
 use prost::{Message, Oneof};
-use zeroize::Zeroize as _;
 
 use super::secret_messages;
 

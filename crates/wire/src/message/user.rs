@@ -1,7 +1,6 @@
 //! Users, the HSM itself, and the token of personality `token`.
 
 use prost::Message;
-use zeroize::Zeroize as _;
 
 use super::{Role, secret_messages};
 
