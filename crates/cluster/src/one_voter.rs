@@ -118,12 +118,12 @@ impl OneVoter {
         Ok(Self { shared, blobs, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Hands over a block of key-use records, which becomes one audit record. Does not wait: the
-    /// block is durable within a second.
+    /// Hands over a block of key-use records, which becomes one audit record, durable within a second
+    /// on a disk that keeps up. Waits only where more is waiting than memory is set aside for.
     ///
     /// # Errors
-    /// Where the HSM is stopping, or more waits than memory is set aside for: the caller must then
-    /// stop using keys, or it would use them unrecorded.
+    /// Where the HSM is stopping or its store has failed: the caller must then stop using keys, or it
+    /// would use them unrecorded.
     pub fn append_use_records(&self, block: Vec<u8>) -> Result<(), ReplicationError> {
         self.shared.queue.append_uses(block)
     }

@@ -29,6 +29,8 @@ pub(crate) struct Work {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    /// The writer took the uses, or the queue closed.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
@@ -54,18 +56,17 @@ impl Queue {
         Ok(())
     }
 
-    /// Adds a block of key-use records, without waiting for the disk.
+    /// Adds a block of key-use records. Where a slow disk has left no room, waits until it has caught
+    /// up: keys are then used as fast as their use can be recorded.
     pub(crate) fn append_uses(&self, block: Vec<u8>) -> Result<(), ReplicationError> {
         let mut waiting = self.lock();
+        while waiting.closed.is_none() && !waiting.has_room_for(&block) {
+            waiting = self.emptied.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
         if let Some(reason) = &waiting.closed {
             return Err(reason.clone());
         }
         let bytes = waiting.uses_bytes.saturating_add(block.len());
-        if bytes > AUDIT_QUEUE_BYTES_MAX {
-            return Err(ReplicationError::Storage(
-                "audit records come faster than the disk".into(),
-            ));
-        }
         waiting.uses_bytes = bytes;
         waiting.uses.push(block);
         if waiting.uses_due.is_none() {
@@ -82,6 +83,7 @@ impl Queue {
         let mut waiting = self.lock();
         loop {
             if !waiting.proposals.is_empty() || waiting.uses_are_due() {
+                self.emptied.notify_all();
                 return Some(waiting.take());
             }
             if waiting.closed.is_some() {
@@ -105,6 +107,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.closed.get_or_insert(reason);
         self.arrived.notify_all();
+        self.emptied.notify_all();
     }
 
     /// Takes nothing more, and gives what waits the reason as its answer.
@@ -112,6 +115,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.closed = Some(reason.clone());
         waiting.uses.clear();
+        self.emptied.notify_all();
         let proposals = std::mem::take(&mut waiting.proposals);
         drop(waiting);
         for proposal in proposals {
@@ -126,6 +130,11 @@ impl Queue {
 }
 
 impl Waiting {
+    /// A block that is larger than all the room is taken alone.
+    fn has_room_for(&self, block: &[u8]) -> bool {
+        self.uses_bytes == 0 || self.uses_bytes.saturating_add(block.len()) <= AUDIT_QUEUE_BYTES_MAX
+    }
+
     fn uses_are_due(&self) -> bool {
         let Some(due) = self.uses_due else { return false };
         self.closed.is_some() || self.uses_bytes >= USES_BYTES_ENOUGH || Instant::now() >= due
@@ -195,12 +204,35 @@ mod tests {
     }
 
     #[test]
-    fn uses_take_no_more_memory_than_the_limit() {
+    fn a_full_queue_holds_up_who_uses_keys_until_the_disk_has_caught_up() {
         let queue = Queue::default();
         queue.append_uses(vec![0; AUDIT_QUEUE_BYTES_MAX]).unwrap();
-        assert!(matches!(queue.append_uses(vec![0]), Err(ReplicationError::Storage(_))));
-        queue.take().unwrap();
-        queue.append_uses(vec![0]).unwrap();
+        std::thread::scope(|scope| {
+            let held_up = scope.spawn(|| queue.append_uses(b"one more".to_vec()));
+            let first = queue.take().unwrap();
+            assert_eq!(first.uses.len(), 1);
+            held_up.join().unwrap().unwrap();
+        });
+        assert_eq!(queue.take().unwrap().uses, [b"one more"]);
+    }
+
+    #[test]
+    fn a_block_larger_than_the_queue_is_taken_alone() {
+        let queue = Queue::default();
+        queue.append_uses(vec![0; AUDIT_QUEUE_BYTES_MAX + 1]).unwrap();
+        assert_eq!(queue.take().unwrap().uses[0].len(), AUDIT_QUEUE_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn who_is_held_up_learns_that_the_queue_failed() {
+        let queue = Queue::default();
+        queue.append_uses(vec![0; AUDIT_QUEUE_BYTES_MAX]).unwrap();
+        let reason = ReplicationError::Storage("the disk is full".into());
+        std::thread::scope(|scope| {
+            let held_up = scope.spawn(|| queue.append_uses(b"one more".to_vec()));
+            queue.fail(&reason);
+            assert_eq!(held_up.join().unwrap(), Err(reason.clone()));
+        });
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Records of key use: one compact record for each use of a key, kept in a buffer of its connection
 //! until housekeeping hands it to the HSM's audit log.
 //!
-//! In: what was done with which key, and what came of it. Out: blocks of records. Never: a wait on
-//! the signing path (the buffer's mutex is contended once a second at most), or key material.
+//! In: what was done with which key, and what came of it. Out: blocks of records. Never: key material,
+//! or a wait on the signing path while the disk keeps up (the buffer's mutex is contended once a
+//! second at most).
 //!
 //! A block is one byte of format version ([`BLOCK_VERSION`]), then records of [`RECORD_BYTES`] each,
 //! integers little-endian:
@@ -32,7 +33,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Where blocks of use records go: the store's audit log.
 pub trait UseLog: Send + Sync {
-    /// Takes a block over. Must not block for long: a connection under load may call it.
+    /// Takes a block over. A connection under load calls it before it answers, holding no lock: it may
+    /// wait where records come faster than they can be kept.
     fn append(&self, block: Vec<u8>);
 }
 

@@ -68,5 +68,6 @@ pub const BATCH_ENTRIES_MAX: usize = 1024;
 /// Key-use records wait for a transaction of their own at most so long, in milliseconds. They are
 /// durable within a second.
 pub const AUDIT_DELAY_MS_MAX: u64 = 500;
-/// Key-use records that wait, in bytes. At a sixteenth of it they no longer wait for company.
+/// Key-use records that wait, in bytes. At a sixteenth of it they no longer wait for company; beyond
+/// it, whoever uses a key waits for the disk.
 pub const AUDIT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
