@@ -23,6 +23,30 @@ fn a_region_comes_up_signs_and_comes_up_again_with_all_keys() {
 }
 
 #[test]
+fn a_region_moves_to_another_address_while_it_is_down() {
+    let region = Region::up("moved");
+    let keys = labels(&region);
+    // The second number of a region's address is never 5.
+    let (_, rest) = region.address["127.".len()..].split_once('.').expect("four numbers");
+    let other = format!("127.5.{rest}");
+    let up = || region.strongroom("up").args(["--address", &other]);
+    let refused = up().fails();
+    assert!(refused.contains("runs on"), "{refused}");
+    region.strongroom("down").ok();
+    let moved = up().text();
+    assert!(moved.contains(&other) && moved.contains("Verified OK"), "{moved}");
+    assert_eq!(labels(&region), keys);
+    assert!(region.strongroom("status").text().contains(&other));
+
+    // A place that is taken is said to be, and another `up` gets out of it.
+    let taken = Region::up("taken");
+    region.strongroom("down").ok();
+    let refused = region.strongroom("up").args(["--address", &taken.address]).fails();
+    assert!(refused.contains("choose another address"), "{refused}");
+    assert!(up().text().contains("Verified OK"));
+}
+
+#[test]
 fn credentials_are_for_their_owner_only() {
     let region = Region::up("modes");
     for (path, mode) in [

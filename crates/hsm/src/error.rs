@@ -48,7 +48,7 @@ pub enum Error {
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
     /// A listener.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", elsewhere(source))]
     Listen {
         /// Where.
         address: String,
@@ -66,6 +66,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What to do about a place that is taken.
+fn elsewhere(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ": choose another address or --port-offset",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -1,6 +1,6 @@
 //! The command line. Nothing secret may be given on it: other processes can read it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -80,12 +80,13 @@ pub(crate) struct UpOptions {
     /// Stay until the region is told to stop (SIGTERM, Ctrl-C, strongroom down)
     #[arg(long)]
     pub(crate) foreground: bool,
-    /// Where the first HSM listens: a new region's counts, an old one keeps its own
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 10)))]
-    pub(crate) address: IpAddr,
-    /// Added to ports 2223 and 2224, as with --address
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) port_offset: u16,
+    /// Where the first HSM listens; moves a region that is down [default: where it was, else
+    /// 127.0.1.10]
+    #[arg(long, value_name = "IP")]
+    pub(crate) address: Option<IpAddr>,
+    /// Added to ports 2223 and 2224, as with --address [default: what it was, else 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) port_offset: Option<u16>,
 }
 
 #[derive(Args)]

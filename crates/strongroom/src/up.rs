@@ -4,6 +4,7 @@
 //! finished by the next, and one on a finished region only starts and signs.
 
 use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ use crate::region::{Credentials, Description, HsmDescription, Login, Region};
 use crate::steps::{Steps, say};
 use crate::{client_config, first_use, owner, private_folder, region};
 
+/// Where the first HSM listens, where nobody says.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 10));
 /// The first admin of a CloudHSM cluster has this name.
 const ADMIN: &str = "admin";
 const CRYPTO_USER: &str = "crypto_user";
@@ -73,17 +76,44 @@ fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<D
     private_folder::make(region.dir())?;
     if let Some(description) = region.find()? {
         steps.done(format_args!("region found: {}", description.cluster_id));
-        return Ok(description);
+        return moved(region, description, options, steps);
     }
     owner::make_provisioner(&region.provisioner())?;
     let hsm = HsmDescription {
         hsm_id: new_hsm_id()?,
-        address: options.address,
-        port_offset: options.port_offset,
+        address: options.address.unwrap_or(ADDRESS),
+        port_offset: options.port_offset.unwrap_or_default(),
     };
     let description = Description { cluster_id: new_cluster_id()?, hsms: vec![hsm] };
     region.describe(&description)?;
     steps.done(format_args!("region folder made, for {}", description.cluster_id));
+    Ok(description)
+}
+
+/// Has the first HSM listen where the options say from its next start on.
+fn moved(
+    region: &Region,
+    mut description: Description,
+    options: &UpOptions,
+    steps: &mut Steps,
+) -> Result<Description, Error> {
+    let Some(hsm) = description.hsms.first_mut() else { return Ok(description) };
+    let before = hsm.clone();
+    hsm.address = options.address.unwrap_or(before.address);
+    hsm.port_offset = options.port_offset.unwrap_or(before.port_offset);
+    if *hsm == before {
+        return Ok(description);
+    }
+    let (from, to) = (before.clients(), hsm.clients());
+    if Process::of(region, &before).is_some() {
+        return Err(Error::Usage(format!(
+            "{} runs on {from}; after `strongroom down{}` it can be moved to {to}",
+            before.hsm_id,
+            region.option()
+        )));
+    }
+    region.describe(&description)?;
+    steps.done(format_args!("moved from {from} to {to}"));
     Ok(description)
 }
 
@@ -159,7 +189,8 @@ fn runs(region: &Region, hsm: &HsmDescription) -> Result<bool, Error> {
                     });
                 }
             }
-            (Err(Error::NotRunning(_)), None) => return Ok(false),
+            // Where something else answers in its place, its own listening will say so.
+            (Err(Error::NotRunning(_) | Error::Unreachable { .. }), None) => return Ok(false),
             (Err(e), _) => return Err(e),
         }
     }
