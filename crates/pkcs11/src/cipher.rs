@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 use strongroom_crypto::mechanism::Kind;
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{self, Decrypt, Encrypt, Operation, Parameter};
-use zeroize::Zeroizing;
+use strongroom_wire::wipe::Wiped;
 
 use crate::abi::mechanism::Mechanism;
 use crate::abi::raw::IvPlace;
@@ -60,7 +60,7 @@ pub(crate) struct Cipher {
     iv_place: Option<IvPlace>,
     info: Arc<KeyInfo>,
     /// What Update calls gave and was not processed yet.
-    held: Zeroizing<Vec<u8>>,
+    held: Wiped,
     in_parts: bool,
     /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come before it is used.
     pub(crate) waits_for_pin: bool,
@@ -138,7 +138,7 @@ impl Cipher {
             iv_place: parsed.iv_place,
             waits_for_pin: info.always_authenticate && direction == Direction::Decrypt,
             info,
-            held: Zeroizing::default(),
+            held: Wiped::default(),
             in_parts: false,
         })
     }
@@ -161,19 +161,15 @@ impl Cipher {
     }
 
     /// Takes a part; gives [`Cipher::update_length`] bytes.
-    pub(crate) fn update(
-        &mut self,
-        target: Target<'_>,
-        input: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn update(&mut self, target: Target<'_>, input: &[u8]) -> Result<Wiped> {
         self.in_parts = true;
         let now = self.update_length(input.len());
         if now == 0 {
             if self.held.len() + input.len() > DATA_BYTES_MAX {
                 return Err(self.length_error());
             }
-            self.held.extend_from_slice(input);
-            return Ok(Zeroizing::default());
+            self.held.append(input);
+            return Ok(Wiped::default());
         }
         let (first, rest) = input.split_at(now - self.held.len());
         let mut output = room(now)?;
@@ -181,7 +177,7 @@ impl Cipher {
         self.shots(target, first, &mut chain, &mut output)?;
         self.chain = chain;
         self.held.clear();
-        self.held.extend_from_slice(rest);
+        self.held.append(rest);
         Ok(output)
     }
 
@@ -201,7 +197,7 @@ impl Cipher {
 
     /// Processes what is held and `input`, the last. Changes nothing, so that it can be done again
     /// where the caller's buffer is too small.
-    pub(crate) fn finish(&self, target: Target<'_>, input: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+    pub(crate) fn finish(&self, target: Target<'_>, input: &[u8]) -> Result<Wiped> {
         let all = self.held.len() + input.len();
         let decrypts = self.direction == Direction::Decrypt;
         let blocks_only = match self.mode {
@@ -261,7 +257,7 @@ impl Cipher {
         target: Target<'_>,
         input: &[u8],
         chain: &mut Chain,
-        output: &mut Zeroizing<Vec<u8>>,
+        output: &mut Wiped,
     ) -> Result<()> {
         let (first, rest) = input.split_at(input.len().min(DATA_BYTES_MAX - self.held.len()));
         let first = [&self.held, first].concat();
@@ -278,7 +274,7 @@ impl Cipher {
         target: Target<'_>,
         data: Vec<u8>,
         chain: &mut Chain,
-        output: &mut Zeroizing<Vec<u8>>,
+        output: &mut Wiped,
     ) -> Result<()> {
         let kind = match self.mode {
             Mode::CbcPad => wide(CKM_AES_CBC),
@@ -327,7 +323,7 @@ impl Cipher {
         kind: u64,
         parameter: Option<Parameter>,
         data: Vec<u8>,
-    ) -> Result<Zeroizing<Vec<u8>>> {
+    ) -> Result<Wiped> {
         let Target { module, session } = target;
         let mechanism = Some(message::Mechanism { kind, parameter });
         let answer = match self.direction {
@@ -344,7 +340,7 @@ impl Cipher {
                 .hsm
                 .data(session, Operation::Decrypt(Decrypt { handle: self.key, mechanism, data })),
         };
-        key_info::used(module, self.key, answer).map(Zeroizing::new)
+        key_info::used(module, self.key, answer).map(Wiped::from)
     }
 
     fn length_error(&self) -> Ckr {
@@ -368,8 +364,8 @@ fn counters_left(block: [u8; BLOCK], bits: u32) -> u128 {
 
 /// Space for output. A caller may claim a buffer larger than this machine's memory: that is an
 /// error of this call, and must not end the program.
-fn room(bytes: usize) -> Result<Zeroizing<Vec<u8>>> {
-    let mut output = Zeroizing::new(Vec::new());
+fn room(bytes: usize) -> Result<Wiped> {
+    let mut output = Wiped::default();
     output.try_reserve_exact(bytes).map_err(|_| Ckr(CKR_HOST_MEMORY))?;
     Ok(output)
 }

@@ -2,7 +2,7 @@
 
 use strongroom_wire::limits::RANDOM_BYTES_MAX;
 use strongroom_wire::message::{Operation, Random};
-use zeroize::Zeroizing;
+use strongroom_wire::wipe::Wiped;
 
 use crate::abi::raw::Array;
 use crate::error::{Result, unexpected_reply};
@@ -15,7 +15,7 @@ pub(crate) fn generate(module: &Module, session: &Session, out: &mut Array<'_, u
         let length = out.left().min(RANDOM_BYTES_MAX);
         let bytes = u32::try_from(length).map_err(|_| unexpected_reply())?;
         let request = Operation::Random(Random { bytes });
-        let random = Zeroizing::new(module.hsm.data(session.handle, request)?);
+        let random = Wiped::from(module.hsm.data(session.handle, request)?);
         if random.len() != length {
             return Err(unexpected_reply());
         }

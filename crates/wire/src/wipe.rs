@@ -29,8 +29,8 @@ pub fn wipe_vec(bytes: &mut Vec<u8>) {
     bytes.clear();
 }
 
-/// Bytes that are wiped when they are dropped. Growing the vector inside copies it and leaves the
-/// old copy as it was: [`Wiped::move_to`] comes first.
+/// Bytes that are wiped when they are dropped. Growing the vector inside would leave the old copy as
+/// it was: [`Wiped::append`] does not.
 #[derive(Default)]
 pub struct Wiped(Vec<u8>);
 
@@ -41,11 +41,26 @@ impl Wiped {
         Self(Vec::with_capacity(bytes))
     }
 
+    /// Adds bytes at the end, moving first where there is no room.
+    pub fn append(&mut self, more: &[u8]) {
+        let needed = self.len() + more.len();
+        if needed > self.0.capacity() {
+            self.move_to(needed.next_power_of_two());
+        }
+        self.0.extend_from_slice(more);
+    }
+
     /// Moves the content to memory of another size, at least its own length, and wipes what it was
     /// in.
     pub fn move_to(&mut self, capacity: usize) {
         let old = mem::replace(self, Self::with_capacity(capacity.max(self.len())));
         self.0.extend_from_slice(&old);
+    }
+}
+
+impl From<Vec<u8>> for Wiped {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 
