@@ -126,10 +126,10 @@ fn factor(n: &Number, e: &Number, d: &Number) -> Result<(Number, Number), Failed
                 scratch.as_ptr(),
                 montgomery.as_ptr(),
             ))?;
+            let mut minus_one = false;
             for _ in 0..t {
-                if sys::BN_is_one(y.as_ptr()) == 1
-                    || sys::BN_cmp(y.as_ptr(), n_less_one.as_ptr()) == 0
-                {
+                minus_one = sys::BN_cmp(y.as_ptr(), n_less_one.as_ptr()) == 0;
+                if minus_one || sys::BN_is_one(y.as_ptr()) == 1 {
                     break;
                 }
                 ok(sys::BN_mod_sqr(x.as_ptr(), y.as_ptr(), n.as_ptr(), scratch.as_ptr()))?;
@@ -137,6 +137,11 @@ fn factor(n: &Number, e: &Number, d: &Number) -> Result<(Number, Number), Failed
                     return split(n, &y, &scratch);
                 }
                 std::mem::swap(&mut x, &mut y);
+            }
+            // g^(e d - 1) is 1 for each g where d is e's inverse: another number is refused at
+            // once, not after a hundred exponentiations.
+            if !minus_one && sys::BN_is_one(y.as_ptr()) == 0 {
+                return Err(Failed);
             }
         }
     }

@@ -195,6 +195,17 @@ fn an_rsa_key_is_completed_from_whatever_it_comes_with() {
 }
 
 #[test]
+fn the_primes_are_found_whatever_is_drawn() {
+    let key = rsa_2048();
+    let (n, e) = (key.rsa_modulus().expect("n"), key.rsa_public_exponent().expect("e"));
+    let parts = key.rsa_private_parts().expect("private");
+    for _ in 0..50 {
+        let without = RsaImport { prime_1: None, ..import(&n, &e, &parts) };
+        assert!(Key::from_rsa_private_parts(&without).is_ok());
+    }
+}
+
+#[test]
 fn rsa_numbers_that_do_not_belong_together_are_refused() {
     let key = rsa_2048();
     let (n, e) = (key.rsa_modulus().expect("n"), key.rsa_public_exponent().expect("e"));
