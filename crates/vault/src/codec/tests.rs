@@ -126,3 +126,19 @@ fn records_that_contradict_one_another_are_found() {
         }
     }
 }
+
+#[test]
+fn the_next_numbers_are_none_that_a_cluster_begins_with() {
+    let mut state = State::new();
+    assert_eq!(state.finish_load(), Ok(()));
+    let right = state.progress;
+    let wrong = [
+        ProgressRecord { next_user: UserId(2), ..right },
+        ProgressRecord { next_handle: crate::Handle(0), ..right },
+        ProgressRecord { next_handle: crate::Handle(crate::Handle::SESSION_BIT), ..right },
+    ];
+    for progress in wrong {
+        assert_eq!(state.load(&Key::Progress.to_bytes(), &encode_progress(&progress)), Ok(()));
+        assert!(state.finish_load().is_err(), "{progress:?}");
+    }
+}

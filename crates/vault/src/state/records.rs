@@ -3,6 +3,7 @@
 use aws_lc_rs::digest;
 
 use super::State;
+use crate::Handle;
 use crate::codec::{self, Key, Record};
 
 impl State {
@@ -35,13 +36,17 @@ impl State {
     pub fn finish_load(&mut self) -> Result<(), codec::Error> {
         let check = |holds: bool, what| holds.then_some(()).ok_or(codec::Error::Inconsistent(what));
         check(self.users.is_consistent(), "users")?;
-        check(self.users.iter().all(|user| user.id < self.progress.next_user), "user numbers")?;
+        let next_user = self.progress.next_user;
+        check(next_user >= Self::FIRST_USER, "user numbers")?;
+        check(self.users.iter().all(|user| user.id < next_user), "user numbers")?;
         let known = |user| self.users.get(user).is_some();
         check(self.logins.values().all(|login| known(login.user)), "logins")?;
         let newest = self.logins.last_key_value().map_or(0, |(id, _)| id.0);
         check(newest <= self.progress.applied.0, "login numbers")?;
+        let next_handle = self.progress.next_handle;
+        check(next_handle >= Handle::FIRST && !next_handle.is_session(), "handles")?;
         let highest = self.objects.iter().last().map(|object| object.handle);
-        check(highest.is_none_or(|handle| handle < self.progress.next_handle), "handles")?;
+        check(highest.is_none_or(|handle| handle < next_handle), "handles")?;
         check(self.replies.is_consistent(), "replies")?;
         let empty = self.users.len() == 0 && self.objects.len() == 0;
         check(self.cluster.is_some() || empty, "cluster")
