@@ -7,6 +7,11 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
+mod disk;
+mod fixed;
+mod hsm;
+mod input;
 mod mutate;
 mod targets;
 

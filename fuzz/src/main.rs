@@ -4,6 +4,8 @@
 //! A case that panics is kept in `fuzz/artifacts/TARGET` before the process ends, so that it can be
 //! replayed, minimised and added to the corpus.
 
+#![forbid(unsafe_code)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;

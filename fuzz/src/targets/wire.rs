@@ -7,34 +7,38 @@ use strongroom_wire::limits::FRAME_BYTES_BEFORE_ATTACH_MAX;
 use strongroom_wire::message::*;
 
 /// A byte stream of frames, as a peer that has not attached sends it.
-pub(super) fn frame(data: &[u8]) {
+pub(super) fn frame(data: &[u8]) -> bool {
     let mut stream = data;
     let mut buffer = Vec::new();
+    let mut taken = false;
     while frame::read_payload(&mut stream, &mut buffer, FRAME_BYTES_BEFORE_ATTACH_MAX).is_ok() {
         assert!(buffer.len() <= FRAME_BYTES_BEFORE_ATTACH_MAX);
+        taken = true;
     }
+    taken
 }
 
-/// What a request decodes to encodes to something that decodes to the same.
-pub(super) fn request(data: &[u8]) {
-    if let Ok(request) = Request::decode(data) {
-        let again = Request::decode(request.encode_to_vec().as_slice());
-        assert!(again.is_ok_and(|again| again == request));
-    }
+/// One request.
+pub(super) fn request(data: &[u8]) -> bool {
+    stable::<Request>(data)
 }
 
-/// As [`request`].
-pub(super) fn reply(data: &[u8]) {
-    if let Ok(reply) = Reply::decode(data) {
-        let again = Reply::decode(reply.encode_to_vec().as_slice());
-        assert!(again.is_ok_and(|again| again == reply));
-    }
+/// One reply.
+pub(super) fn reply(data: &[u8]) -> bool {
+    stable::<Reply>(data)
 }
 
 /// Both directions of port 2224.
-pub(super) fn admin(data: &[u8]) {
-    let _ = AdminRequest::decode(data);
-    let _ = AdminReply::decode(data);
+pub(super) fn admin(data: &[u8]) -> bool {
+    stable::<AdminRequest>(data) | stable::<AdminReply>(data)
+}
+
+/// Whether bytes decode; then what they decode to encodes to something that decodes to the same.
+pub(super) fn stable<M: prost::Message + Default + PartialEq>(data: &[u8]) -> bool {
+    let Ok(message) = M::decode(data) else { return false };
+    let again = M::decode(message.encode_to_vec().as_slice());
+    assert!(again.is_ok_and(|again| again == message));
+    true
 }
 
 pub(super) fn frame_seeds() -> Vec<Vec<u8>> {

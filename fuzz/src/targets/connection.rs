@@ -1,0 +1,434 @@
+//! A whole connection: requests of a client that is logged in, or is not, to an engine with its vault.
+//!
+//! Each gets one reply, whose status is one that PKCS#11 has and blames nobody but the caller; and what
+//! is on disk afterwards is what a restart can read.
+
+use cryptoki_sys::*;
+use prost::Message as _;
+use strongroom_engine::Connection;
+use strongroom_vault::attributes::Attribute as Given;
+use strongroom_vault::{Handle, Personality};
+use strongroom_wire::limits::FRAME_BYTES_MAX;
+use strongroom_wire::message::*;
+
+use super::wire::operations;
+use crate::hsm::{FIRST, PASSWORD, scenes, wire};
+use crate::input::{Fields, framed, frames};
+
+/// Requests of one case: more would say nothing that two cases do not.
+const REQUESTS_MAX: usize = 64;
+/// Password hashes of one case, some 20 ms each.
+const HASHES_MAX: usize = 2;
+
+/// A scene's number, then requests in frames, all but those with passwords.
+pub(super) fn requests(data: &[u8]) -> bool {
+    play(data, 0)
+}
+
+/// The same with passwords.
+pub(super) fn passwords(data: &[u8]) -> bool {
+    play(data, HASHES_MAX)
+}
+
+/// Whether a request succeeds.
+fn play(data: &[u8], mut hashes: usize) -> bool {
+    let mut taken = false;
+    let mut fields = Fields(data);
+    let scenes = scenes();
+    let mut hsm = scenes[usize::from(fields.byte()) % scenes.len()].begin();
+    let mut case = Case { passwords: vec![PASSWORD.to_vec()], made: Vec::new() };
+    for frame in frames(fields.rest()).take(REQUESTS_MAX) {
+        let Ok(mut request) = Request::decode(frame) else { continue };
+        // A client that has seen more than this HSM has waits for it, two seconds long.
+        request.seen_index = request.seen_index.min(hsm.memory.durable());
+        let Some(operation) = &mut request.operation else { continue };
+        for_handles(operation, |handle| case.name(handle));
+        let password = password(operation).map(<[u8]>::to_vec);
+        if makes_rsa_key(operation) || (password.is_some() && hashes == 0) {
+            continue;
+        }
+        hashes -= usize::from(password.is_some());
+        taken |= case.send(&mut hsm.connection, request, password);
+    }
+    drop(hsm.connection);
+    hsm.engine.housekeeping();
+    hsm.memory.check();
+    taken
+}
+
+/// What a case has seen.
+struct Case {
+    /// All passwords that somebody may have.
+    passwords: Vec<Vec<u8>>,
+    /// Handles of the session objects that it made.
+    made: Vec<u64>,
+}
+
+impl Case {
+    /// Handles of session objects are random: the input names the first one that it made by the top
+    /// bit, the second one by the top bit and a 1.
+    fn name(&self, handle: &mut u64) {
+        if *handle & Handle::SESSION_BIT != 0 {
+            let number = usize::try_from(*handle ^ Handle::SESSION_BIT).unwrap_or(usize::MAX);
+            *handle = self.made.get(number).copied().unwrap_or(*handle);
+        }
+    }
+
+    fn send(
+        &mut self,
+        connection: &mut Connection,
+        request: Request,
+        password: Option<Vec<u8>>,
+    ) -> bool {
+        let sequence = request.sequence;
+        let reply = connection.handle(request);
+        check(&reply, sequence);
+        match &reply.outcome {
+            Some(Outcome::Login(_)) => {
+                let right = password.is_some_and(|given| self.passwords.contains(&given));
+                assert!(right, "a login without a password");
+            }
+            Some(Outcome::Object(object)) => self.made.push(object.handle),
+            Some(Outcome::Pair(pair)) => {
+                self.made.extend([pair.public_handle, pair.private_handle]);
+            }
+            _ => self.passwords.extend(password),
+        }
+        self.made.retain(|handle| handle & Handle::SESSION_BIT != 0);
+        reply.status == CKR_OK
+    }
+}
+
+fn check(reply: &Reply, sequence: u64) {
+    assert_eq!(reply.sequence, sequence);
+    assert!(reply.encoded_len() <= FRAME_BYTES_MAX, "a reply has room in a frame");
+    if reply.status == CKR_OK {
+        return;
+    }
+    assert!(reply.outcome.is_none(), "a failure has no outcome");
+    assert!(STATUSES.contains(&reply.status), "{:#x}: {}", reply.status, reply.message);
+    // Under CKR_FUNCTION_FAILED, which also says that something was tried too late.
+    assert!(!reply.message.contains("backend failed"), "{}", reply.message);
+}
+
+/// The codes that blame the caller, or what the caller wants. CKR_GENERAL_ERROR and CKR_DEVICE_ERROR
+/// are not among them: no request may bring an HSM to those.
+const STATUSES: [u64; 51] = [
+    CKR_ACTION_PROHIBITED,
+    CKR_ARGUMENTS_BAD,
+    CKR_ATTRIBUTE_READ_ONLY,
+    CKR_ATTRIBUTE_SENSITIVE,
+    CKR_ATTRIBUTE_TYPE_INVALID,
+    CKR_ATTRIBUTE_VALUE_INVALID,
+    CKR_CURVE_NOT_SUPPORTED,
+    CKR_DATA_INVALID,
+    CKR_DATA_LEN_RANGE,
+    CKR_DEVICE_MEMORY,
+    CKR_DOMAIN_PARAMS_INVALID,
+    CKR_ENCRYPTED_DATA_INVALID,
+    CKR_ENCRYPTED_DATA_LEN_RANGE,
+    CKR_FUNCTION_FAILED,
+    CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_FUNCTION_REJECTED,
+    CKR_KEY_FUNCTION_NOT_PERMITTED,
+    CKR_KEY_HANDLE_INVALID,
+    CKR_KEY_NOT_WRAPPABLE,
+    CKR_KEY_SIZE_RANGE,
+    CKR_KEY_TYPE_INCONSISTENT,
+    CKR_KEY_UNEXTRACTABLE,
+    CKR_MECHANISM_INVALID,
+    CKR_MECHANISM_PARAM_INVALID,
+    CKR_OBJECT_HANDLE_INVALID,
+    CKR_PIN_INCORRECT,
+    CKR_PIN_INVALID,
+    CKR_PIN_LEN_RANGE,
+    CKR_PIN_LOCKED,
+    CKR_PUBLIC_KEY_INVALID,
+    CKR_SESSION_EXISTS,
+    CKR_SESSION_HANDLE_INVALID,
+    CKR_SESSION_READ_ONLY,
+    CKR_SIGNATURE_INVALID,
+    CKR_SIGNATURE_LEN_RANGE,
+    CKR_TEMPLATE_INCOMPLETE,
+    CKR_TEMPLATE_INCONSISTENT,
+    CKR_TOKEN_NOT_INITIALIZED,
+    CKR_TOKEN_WRITE_PROTECTED,
+    CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+    CKR_UNWRAPPING_KEY_SIZE_RANGE,
+    CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
+    CKR_USER_ALREADY_LOGGED_IN,
+    CKR_USER_NOT_LOGGED_IN,
+    CKR_USER_PIN_NOT_INITIALIZED,
+    CKR_USER_TYPE_INVALID,
+    CKR_WRAPPED_KEY_INVALID,
+    CKR_WRAPPED_KEY_LEN_RANGE,
+    CKR_WRAPPING_KEY_HANDLE_INVALID,
+    CKR_WRAPPING_KEY_SIZE_RANGE,
+    CKR_WRAPPING_KEY_TYPE_INCONSISTENT,
+];
+
+/// Making an RSA key takes from a tenth of a second on. A size that is refused takes none.
+fn makes_rsa_key(operation: &Operation) -> bool {
+    let Operation::GenerateKeyPair(generate) = operation else { return false };
+    let kind = generate.mechanism.as_ref().map(|mechanism| mechanism.kind);
+    let attributes = generate.public_template.iter().flat_map(|template| &template.attributes);
+    matches!(kind, Some(CKM_RSA_PKCS_KEY_PAIR_GEN | CKM_RSA_X9_31_KEY_PAIR_GEN))
+        && attributes.filter(|attribute| attribute.kind == CKA_MODULUS_BITS).any(|attribute| {
+            let bits = attribute.value.as_slice().try_into().map(u64::from_le_bytes);
+            bits.is_ok_and(|bits| (2048..=4096).contains(&bits))
+        })
+}
+
+/// The password of a request that has one.
+fn password(operation: &Operation) -> Option<&[u8]> {
+    match operation {
+        Operation::Login(m) => Some(&m.password),
+        Operation::CreateUser(m) => Some(&m.password),
+        Operation::ChangePassword(m) => Some(&m.password),
+        Operation::ActivateCluster(m) => Some(&m.password),
+        Operation::InitToken(m) => Some(&m.so_pin),
+        Operation::InitPin(m) => Some(&m.pin),
+        _ => None,
+    }
+}
+
+fn for_handles(operation: &mut Operation, mut name: impl FnMut(&mut u64)) {
+    match operation {
+        Operation::DestroyObject(m) => name(&mut m.handle),
+        Operation::GetAttributes(m) => name(&mut m.handle),
+        Operation::SetAttributes(m) => name(&mut m.handle),
+        Operation::FindObjects(m) => name(&mut m.after),
+        Operation::Sign(m) => name(&mut m.handle),
+        Operation::Verify(m) => name(&mut m.handle),
+        Operation::Encrypt(m) => name(&mut m.handle),
+        Operation::Decrypt(m) => name(&mut m.handle),
+        Operation::WrapKey(m) => {
+            name(&mut m.wrapping_handle);
+            name(&mut m.handle);
+        }
+        Operation::UnwrapKey(m) => name(&mut m.wrapping_handle),
+        _ => {}
+    }
+}
+
+/// A day's work in each scene, and one request of each kind alone.
+pub(super) fn requests_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (scene, _) in (0..).zip(scenes()) {
+        seeds.push(stream(scene, operations()));
+        seeds.push(stream(scene, work()));
+        seeds.push(stream(scene, keys()));
+    }
+    seeds.extend(work().into_iter().chain(keys()).map(|operation| stream(0, vec![operation])));
+    seeds
+}
+
+fn stream(scene: u8, operations: Vec<Operation>) -> Vec<u8> {
+    let requests = (1..).zip(operations).map(|(sequence, operation)| {
+        let request = Request {
+            api_level: strongroom_wire::API_LEVEL_MAX,
+            sequence,
+            lowest_unanswered: sequence,
+            seen_index: 0,
+            session: 1,
+            operation: Some(operation),
+        };
+        request.encode_to_vec()
+    });
+    [&[scene][..], &framed(requests)].concat()
+}
+
+const AES: u64 = FIRST;
+const GENERIC: u64 = FIRST + 2;
+const EC_PUBLIC: u64 = FIRST + 3;
+const EC_PRIVATE: u64 = FIRST + 4;
+const RSA_PUBLIC: u64 = FIRST + 5;
+const RSA_PRIVATE: u64 = FIRST + 6;
+
+fn mechanism(kind: u64, parameter: Option<Parameter>) -> Option<Mechanism> {
+    Some(Mechanism { kind, parameter })
+}
+
+/// Uses of the keys that are there.
+fn work() -> Vec<Operation> {
+    let iv = || Some(Parameter::Iv(vec![9; 16]));
+    let gcm =
+        || Some(Parameter::Gcm(GcmParameter { iv: vec![0; 12], aad: vec![7; 5], tag_bits: 128 }));
+    let (hash, mgf) = (CKM_SHA256, CKG_MGF1_SHA256);
+    let pss = || Some(Parameter::Pss(PssParameter { hash, mgf, salt_length: 32 }));
+    let oaep = || Some(Parameter::Oaep(OaepParameter { hash, mgf, label: vec![1] }));
+    let data = || vec![5; 32];
+    let sign = |handle, mechanism, prehashed| {
+        Operation::Sign(Sign { handle, mechanism, data: data(), prehashed })
+    };
+    let verify = |handle, mechanism, bytes| {
+        let signature = vec![1; bytes];
+        Operation::Verify(Verify { handle, mechanism, data: data(), prehashed: false, signature })
+    };
+    let encrypt =
+        |handle, mechanism| Operation::Encrypt(Encrypt { handle, mechanism, data: data() });
+    let decrypt = |handle, mechanism, bytes| {
+        Operation::Decrypt(Decrypt { handle, mechanism, data: vec![1; bytes] })
+    };
+    let wrap = |wrapping_handle, mechanism, handle| {
+        Operation::WrapKey(WrapKey { wrapping_handle, mechanism, handle })
+    };
+    vec![
+        sign(EC_PRIVATE, mechanism(CKM_ECDSA_SHA256, None), false),
+        sign(RSA_PRIVATE, mechanism(CKM_SHA256_RSA_PKCS_PSS, pss()), true),
+        sign(RSA_PRIVATE, mechanism(CKM_SHA512_RSA_PKCS, None), false),
+        sign(GENERIC, mechanism(CKM_SHA256_HMAC, None), false),
+        verify(EC_PUBLIC, mechanism(CKM_ECDSA, None), 64),
+        verify(RSA_PUBLIC, mechanism(CKM_RSA_PKCS, None), 256),
+        verify(GENERIC, mechanism(CKM_SHA384_HMAC, None), 48),
+        encrypt(AES, mechanism(CKM_AES_GCM, gcm())),
+        encrypt(AES, mechanism(CKM_AES_CBC_PAD, iv())),
+        encrypt(AES, mechanism(CKM_AES_CTR, iv())),
+        encrypt(RSA_PUBLIC, mechanism(CKM_RSA_PKCS_OAEP, oaep())),
+        decrypt(AES, mechanism(CKM_AES_CBC, iv()), 32),
+        decrypt(AES, mechanism(CKM_AES_ECB, None), 32),
+        decrypt(RSA_PRIVATE, mechanism(CKM_RSA_PKCS, None), 256),
+        decrypt(RSA_PRIVATE, mechanism(CKM_RSA_PKCS_OAEP, oaep()), 256),
+        wrap(AES, mechanism(CKM_AES_KEY_WRAP_KWP, None), RSA_PRIVATE),
+        wrap(AES, mechanism(CKM_AES_KEY_WRAP, None), AES),
+        wrap(RSA_PUBLIC, mechanism(CKM_RSA_PKCS_OAEP, oaep()), AES),
+        Operation::ListMechanisms(ListMechanisms {}),
+        Operation::HsmInfo(HsmInfo {}),
+        Operation::ListUsers(ListUsers {}),
+        Operation::TokenInfo(TokenInfo {}),
+        Operation::DeleteUser(DeleteUser { user: "alice".into(), role: Role::CryptoUser.into() }),
+        Operation::CloseSession(CloseSession {}),
+        Operation::Logout(Logout {}),
+        Operation::Ping(Ping {}),
+    ]
+}
+
+/// Keys that are made, changed, found, and destroyed: of the session, and of the token.
+fn keys() -> Vec<Operation> {
+    let session = |number: u64| Handle::SESSION_BIT | number;
+    let flag = Given::boolean;
+    let length = Given::number(CKA_VALUE_LEN, 32);
+    let aes = |more: &[Given]| {
+        let template = Some(wire(&[&[length.clone(), flag(CKA_ENCRYPT, true)], more].concat()));
+        Operation::GenerateKey(GenerateKey {
+            mechanism: mechanism(CKM_AES_KEY_GEN, None),
+            template,
+        })
+    };
+    let generate_pair = |public: &[Given], private: &[Given]| {
+        Operation::GenerateKeyPair(GenerateKeyPair {
+            mechanism: mechanism(CKM_EC_KEY_PAIR_GEN, None),
+            public_template: Some(wire(public)),
+            private_template: Some(wire(private)),
+        })
+    };
+    let set = |handle, template: &[Given]| {
+        let template = Some(wire(template));
+        Operation::SetAttributes(SetAttributes { handle, template })
+    };
+    let find = |template: &[Given]| {
+        let template = Some(wire(template));
+        Operation::FindObjects(FindObjects { template, after: 0, max: 4 })
+    };
+    let get = |handle| {
+        let kinds = vec![CKA_CLASS, CKA_VALUE, CKA_MODULUS, CKA_LABEL, CKA_EC_POINT, CKA_TOKEN];
+        Operation::GetAttributes(GetAttributes { handle, kinds })
+    };
+    let curve = Given::new(CKA_EC_PARAMS, strongroom_crypto::Curve::P384.params());
+    let nested = strongroom_vault::attributes::encode_template(&[flag(CKA_SENSITIVE, true)]);
+    let unwrapped = [
+        Given::number(CKA_CLASS, CKO_SECRET_KEY),
+        Given::number(CKA_KEY_TYPE, CKK_AES),
+        flag(CKA_TOKEN, true),
+    ];
+    let key = strongroom_crypto::Key::from_secret(CKK_AES, vec![0x2b; 32]).expect("a key");
+    let kwp = strongroom_crypto::mechanism::find(CKM_AES_KEY_WRAP_KWP).expect("a mechanism");
+    let wrapped = strongroom_crypto::wrap(&key, kwp, &strongroom_crypto::Params::None, &[6; 32]);
+    vec![
+        aes(&[flag(CKA_TOKEN, false), flag(CKA_EXTRACTABLE, true)]),
+        aes(&[flag(CKA_TOKEN, true), Given::new(CKA_UNWRAP_TEMPLATE, nested)]),
+        generate_pair(&[curve, flag(CKA_VERIFY, true)], &[flag(CKA_SIGN, true)]),
+        get(session(0)),
+        get(session(1)),
+        set(session(0), &[flag(CKA_TOKEN, true), Given::new(CKA_LABEL, *b"kept")]),
+        set(AES, &[flag(CKA_SENSITIVE, true), flag(CKA_EXTRACTABLE, false)]),
+        find(&[]),
+        find(&[Given::number(CKA_CLASS, CKO_SECRET_KEY), Given::new(CKA_LABEL, *b"label")]),
+        find(&[Given::new(CKA_ID, [1])]),
+        get(RSA_PUBLIC),
+        get(AES),
+        Operation::UnwrapKey(UnwrapKey {
+            wrapping_handle: AES,
+            mechanism: mechanism(CKM_AES_KEY_WRAP_KWP, None),
+            wrapped: wrapped.unwrap_or_default(),
+            template: Some(wire(&unwrapped)),
+        }),
+        Operation::CreateObject(CreateObject {
+            template: Some(wire(&[
+                Given::number(CKA_CLASS, CKO_DATA),
+                Given::new(CKA_VALUE, *b"data"),
+            ])),
+        }),
+        Operation::DestroyObject(DestroyObject { handle: session(1) }),
+        Operation::DestroyObject(DestroyObject { handle: RSA_PRIVATE }),
+        Operation::Random(Random { bytes: 16 }),
+        Operation::CloseSession(CloseSession {}),
+    ]
+}
+
+/// Each request that has a password, in each scene, right and wrong.
+pub(super) fn passwords_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (scene, _) in (0..).zip(scenes()) {
+        for operation in with_passwords(personality_of(scene)) {
+            seeds.push(stream(scene, vec![operation]));
+        }
+    }
+    seeds
+}
+
+/// Scenes 0 to 2 are of a CloudHSM in use, 3 to 5 of a token; then one of each that is fresh.
+fn personality_of(scene: u8) -> Personality {
+    match scene {
+        0..=2 | 6 => Personality::CloudHsm,
+        _ => Personality::Token,
+    }
+}
+
+fn with_passwords(personality: Personality) -> Vec<Operation> {
+    let password = || PASSWORD.to_vec();
+    let login = |user: &str, role: Role, password: Vec<u8>| {
+        let (user, role) = (user.to_owned(), role.into());
+        Operation::Login(Login { user, role, password, client_public_key: vec![5; 32] })
+    };
+    match personality {
+        Personality::CloudHsm => vec![
+            login("alice", Role::CryptoUser, password()),
+            login("admin", Role::Admin, b"wrong password".to_vec()),
+            Operation::CreateUser(CreateUser {
+                user: "carol".into(),
+                role: Role::CryptoUser.into(),
+                password: password(),
+            }),
+            Operation::ChangePassword(ChangePassword {
+                user: "alice".into(),
+                role: Role::CryptoUser.into(),
+                password: b"another one".to_vec(),
+                old_password: None,
+            }),
+            Operation::ActivateCluster(ActivateCluster { password: password() }),
+        ],
+        Personality::Token => vec![
+            login("user", Role::CryptoUser, password()),
+            login("so", Role::Admin, password()),
+            Operation::InitToken(InitToken { so_pin: password(), label: vec![b' '; 32] }),
+            Operation::InitPin(InitPin { pin: b"1234".to_vec() }),
+            Operation::ChangePassword(ChangePassword {
+                user: "user".into(),
+                role: Role::CryptoUser.into(),
+                password: b"4321".to_vec(),
+                old_password: Some(password()),
+            }),
+        ],
+    }
+}

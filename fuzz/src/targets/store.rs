@@ -1,0 +1,156 @@
+//! What lies in a data folder: the secrets once their seal is open, rows, the head, audit records, and
+//! log entries as they are sealed.
+//!
+//! The keys are fixed, so that a seed opens in every process that plays it.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use prost::Message as _;
+use strongroom_cluster::sealing::{self as entries, EntrySealer};
+use strongroom_crypto::SecretBytes;
+use strongroom_store::audit::{ActorKind, Chain, ChangeRecord, Kind, StartRecord};
+use strongroom_store::fuzzing::{self, Rows};
+use strongroom_store::sealing::{Place, Table};
+use strongroom_store::{Boot, KeyRing, Secrets};
+
+use super::wire::stable;
+use crate::fixed;
+use crate::input::{Fields, short};
+
+fn secrets() -> Secrets {
+    let ring = |byte| {
+        let (old, new) = ([byte; 32], [byte + 1; 32]);
+        let ring = KeyRing::from_keys([(1, &old[..]), (4, &new)]);
+        ring.expect("memory").expect("keys of two epochs")
+    };
+    Secrets {
+        hsm_id: "hsm-2345abcdefg".to_owned(),
+        masking_domain: [7; 16],
+        masking: ring(0x10),
+        log: ring(0x20),
+        ticket: ring(0x30),
+        audit: ring(0x40),
+        state: ring(0x50),
+        cluster_key: SecretBytes::new(fixed::CLUSTER_KEY.to_vec()),
+        device_key: SecretBytes::new(fixed::CA_KEY.to_vec()),
+    }
+}
+
+/// The secrets file's content.
+pub(super) fn secrets_file(data: &[u8]) -> bool {
+    let Ok(secrets) = Secrets::from_bytes(data) else { return false };
+    let bytes = secrets.to_bytes();
+    let again = Secrets::from_bytes(bytes.as_bytes()).expect("secrets as this build writes them");
+    assert!(again.to_bytes().ct_eq(bytes.as_bytes()));
+    true
+}
+
+pub(super) fn secrets_file_seeds() -> Vec<Vec<u8>> {
+    vec![secrets().to_bytes().as_bytes().to_vec()]
+}
+
+const TABLES: [Table; 5] = [Table::Meta, Table::Log, Table::Records, Table::Blobs, Table::Audit];
+
+/// A row where it lies: table, version, key, then what is sealed. Only what was sealed opens, and
+/// only there.
+pub(super) fn row(data: &[u8]) -> bool {
+    let mut fields = Fields(data);
+    let table = TABLES[usize::from(fields.byte()) % TABLES.len()];
+    let (version, key) = (fields.number(), fields.short());
+    let sealed = fields.rest();
+    let opened = rows().0.open(&Place { table, key, version }, sealed);
+    if opened.is_ok() {
+        let written = rows().1.iter().any(|(known, place, row)| {
+            *known == table && *place == (version, key) && row == sealed
+        });
+        assert!(written, "a row opens that was never sealed");
+    }
+    opened.is_ok()
+}
+
+type Row = (Table, (u64, &'static [u8]), Vec<u8>);
+
+fn rows() -> &'static (Rows, Vec<Row>) {
+    static ROWS: OnceLock<(Rows, Vec<Row>)> = OnceLock::new();
+    ROWS.get_or_init(|| {
+        let mut rows = Rows::new(secrets()).expect("rows");
+        let sealed = TABLES.map(|table| {
+            let place = (9, &b"a row's key"[..]);
+            let (version, key) = place;
+            let row = rows.seal(&Place { table, key, version }, b"a value").expect("a sealed row");
+            (table, place, row)
+        });
+        (rows, sealed.to_vec())
+    })
+}
+
+pub(super) fn row_seeds() -> Vec<Vec<u8>> {
+    let seeds = rows().1.iter().zip(0_u8..).map(|((_, (version, key), sealed), table)| {
+        [&[table][..], &version.to_be_bytes(), &short(key), sealed].concat()
+    });
+    seeds.collect()
+}
+
+/// The store's head.
+pub(super) fn head(data: &[u8]) -> bool {
+    let Ok(written) = fuzzing::read_head(data) else { return false };
+    assert_eq!(fuzzing::read_head(&written).ok(), Some(written));
+    true
+}
+
+pub(super) fn head_seeds() -> Vec<Vec<u8>> {
+    vec![fuzzing::head().expect("a head")]
+}
+
+/// A row of the audit log.
+pub(super) fn audit(data: &[u8]) -> bool {
+    let before = Chain::default();
+    let Some((record, follows)) = fuzzing::read_audit_row(1, data, &before) else { return false };
+    if follows {
+        assert_eq!(fuzzing::audit_row(record.kind, &record.body), data);
+    }
+    match record.kind {
+        Kind::Start => stable::<StartRecord>(&record.body),
+        Kind::Change => stable::<ChangeRecord>(&record.body),
+        Kind::Uses => follows,
+    }
+}
+
+pub(super) fn audit_seeds() -> Vec<Vec<u8>> {
+    let change = ChangeRecord {
+        index: 7,
+        time_ms: 1_700_000_000_000,
+        actor: ActorKind::Login.into(),
+        login: 5,
+        user: 3,
+        command: "create-objects".to_owned(),
+        handles: vec![0x68_0001, 0x68_0002],
+        target_user: "alice".to_owned(),
+        result: 0,
+    };
+    let start =
+        StartRecord { boot: 2, after_clean_stop: true, applied: 7, version: "0.1.0".to_owned() };
+    vec![
+        fuzzing::audit_row(Kind::Change, &change.encode_to_vec()),
+        fuzzing::audit_row(Kind::Start, &start.encode_to_vec()),
+        fuzzing::audit_row(Kind::Uses, &[1; 53]),
+    ]
+}
+
+/// A log entry as it is sealed. Only what was sealed opens.
+pub(super) fn sealed_entry(data: &[u8]) -> bool {
+    static KEYS: OnceLock<Mutex<KeyRing>> = OnceLock::new();
+    let keys = KEYS.get_or_init(|| Mutex::new(secrets().log));
+    let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+    let opened = entries::open(&keys, data).is_ok();
+    assert!(!opened || sealed_entry_seeds().iter().any(|seed| seed == data), "a forged entry");
+    opened
+}
+
+pub(super) fn sealed_entry_seeds() -> Vec<Vec<u8>> {
+    let mut sealer = EntrySealer::new(&secrets(), Boot { number: 3, salt: [9; 16] })
+        .expect("a sealer of entries");
+    [&b"entry"[..], b"", &[7; 200]]
+        .map(|entry| sealer.seal(entry).expect("a sealed entry"))
+        .to_vec()
+}
