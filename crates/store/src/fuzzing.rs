@@ -8,7 +8,7 @@ use strongroom_crypto::SecretBytes;
 
 use crate::audit::{Chain, Kind, Record};
 use crate::head::Head;
-use crate::sealing::{BootRow, Opener, Place, Sealer};
+use crate::sealing::{Boot, BootRow, Opener, Place, Sealer};
 use crate::{Error, Secrets};
 
 /// One start's rows.
@@ -18,13 +18,17 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Of the first start.
+    /// Of the first start, with a salt that is always the same: rows open in every process.
     ///
     /// # Errors
     /// Where the backend fails.
     pub fn new(secrets: Secrets) -> Result<Self, Error> {
         let secrets = Arc::new(secrets);
-        let row = BootRow::next(0, &secrets)?;
+        let row = BootRow {
+            boot: Boot { number: 1, salt: [6; 16] },
+            state_epoch: secrets.state.current().epoch(),
+            audit_epoch: secrets.audit.current().epoch(),
+        };
         Ok(Self { sealer: Sealer::new(&secrets, &row)?, opener: Opener::new(secrets, [row]) })
     }
 
