@@ -215,7 +215,7 @@ fn for_handles(operation: &mut Operation, mut name: impl FnMut(&mut u64)) {
 pub(super) fn requests_seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (scene, _) in (0..).zip(scenes()) {
-        seeds.push(stream(scene, operations()));
+        seeds.push(stream(scene, operations().into_iter().filter(stays_logged_in)));
         seeds.push(stream(scene, work()));
         seeds.push(stream(scene, keys()));
     }
@@ -223,7 +223,12 @@ pub(super) fn requests_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn stream(scene: u8, operations: Vec<Operation>) -> Vec<u8> {
+/// An Attach without a ticket leaves the login: after it there would be refusals only.
+fn stays_logged_in(operation: &Operation) -> bool {
+    !matches!(operation, Operation::Attach(_))
+}
+
+fn stream(scene: u8, operations: impl IntoIterator<Item = Operation>) -> Vec<u8> {
     let requests = (1..).zip(operations).map(|(sequence, operation)| {
         let request = Request {
             api_level: strongroom_wire::API_LEVEL_MAX,
