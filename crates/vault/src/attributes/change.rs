@@ -30,14 +30,8 @@ pub fn change(
     }
     let sort = sort_of(meta)?;
     let mut new = meta.clone();
-    for (at, attribute) in template.iter().enumerate() {
-        let twice = |other: &Attribute| other.kind == attribute.kind && other != attribute;
-        if template.iter().take(at).any(twice) {
-            return Err(Refusal::new(
-                CKR_TEMPLATE_INCONSISTENT,
-                "the template gives an attribute two different values",
-            ));
-        }
+    no_contradiction(template)?;
+    for attribute in template {
         let row = table::find(attribute.kind).ok_or_else(unknown)?;
         row.form.check(attribute, row.name)?;
         match row.place {
@@ -58,6 +52,20 @@ pub fn change(
     }
     check_change(meta, &new, personality, who)?;
     Ok(new)
+}
+
+/// Refuses a template that gives an attribute two different values.
+pub(super) fn no_contradiction(template: &[Attribute]) -> Result<(), Refusal> {
+    for (at, attribute) in template.iter().enumerate() {
+        let twice = |other: &Attribute| other.kind == attribute.kind && other != attribute;
+        if template.iter().take(at).any(twice) {
+            return Err(Refusal::new(
+                CKR_TEMPLATE_INCONSISTENT,
+                "the template gives an attribute two different values",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `who` may make `new` out of `old`.

@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 
-use super::change::change;
+use super::change::{change, no_contradiction};
 use super::value::Attribute;
 use crate::{Flags, Meta, Personality, Principal, Refusal};
 
@@ -14,7 +14,8 @@ use crate::{Flags, Meta, Personality, Principal, Refusal};
 ///
 /// # Errors
 /// - CKR_ACTION_PROHIBITED: the object's CKA_COPYABLE is false, or its CKA_TRUSTED true.
-/// - CKR_TEMPLATE_INCONSISTENT: the copy of a private object would be public.
+/// - CKR_TEMPLATE_INCONSISTENT: the copy of a private object would be public; an attribute twice
+///   with different values.
 /// - Else as [`change`].
 pub fn copy(
     meta: &Meta,
@@ -28,6 +29,7 @@ pub fn copy(
             "the object's CKA_COPYABLE is false or its CKA_TRUSTED true: it is not copied",
         ));
     }
+    no_contradiction(template)?;
     let moved = |attribute: &&Attribute| matches!(attribute.kind, CKA_TOKEN | CKA_PRIVATE);
     let (moves, changes): (Vec<_>, Vec<_>) = template.iter().partition(moved);
     let changes: Vec<_> = changes.into_iter().cloned().collect();

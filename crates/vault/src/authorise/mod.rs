@@ -83,6 +83,9 @@ pub enum Action<'a> {
         /// The key to be wrapped.
         target: &'a Object,
     },
+    /// Copy an object; what the copy may be is [`Action::Create`]'s and
+    /// [`attributes::copy`](crate::attributes::copy)'s to say.
+    Copy(&'a Object),
     /// Destroy an object.
     Destroy(&'a Object),
     /// Give an object other metadata.
@@ -142,6 +145,7 @@ impl State {
             Action::See(_) => Err(Refusal::no_such_object()),
             Action::Use { object, flag } => self.may_use(who, object, *flag),
             Action::Wrap { wrapping, target } => self.may_wrap(who, wrapping, target),
+            Action::Copy(object) => self.owns(who, object),
             Action::Destroy(object) => {
                 self.owns(who, object)?;
                 if object.meta.flags.contains(Flags::DESTROYABLE) {

@@ -167,7 +167,7 @@ impl State {
         attributes::check_change(&object.meta, new, self.personality(), who)
     }
 
-    /// Whether `who` may change and destroy an object: its owner; in personality `token` everybody
+    /// Whether `who` may change, copy and destroy an object: its owner; in personality `token` everybody
     /// who sees it (PKCS#11, R/W Public Session: "The application has read/write access to all
     /// public objects"; R/W User Functions: "to all objects").
     pub(super) fn owns(&self, who: &Principal, object: &Object) -> Result<(), Refusal> {

@@ -45,6 +45,9 @@ fn a_cloudhsm_user_sees_and_uses_their_own_keys_and_all_public_ones() {
     assert_eq!(ask(&world, bob, Action::Destroy(secret)), CKR_OBJECT_HANDLE_INVALID);
     assert_eq!(ask(&world, bob, Action::Destroy(public)), CKR_ACTION_PROHIBITED);
     assert_eq!(ask(&world, alice, Action::Destroy(secret)), CKR_OK);
+    assert_eq!(ask(&world, bob, Action::Copy(secret)), CKR_OBJECT_HANDLE_INVALID);
+    assert_eq!(ask(&world, bob, Action::Copy(public)), CKR_ACTION_PROHIBITED);
+    assert_eq!(ask(&world, alice, Action::Copy(secret)), CKR_OK);
 }
 
 #[test]
@@ -98,6 +101,8 @@ fn a_tokens_so_and_strangers_reach_public_objects_only() {
         assert_eq!(used, CKR_USER_NOT_LOGGED_IN);
         assert_eq!(ask(&world, actor, Action::Destroy(secret)), CKR_OBJECT_HANDLE_INVALID);
         assert_eq!(ask(&world, actor, Action::Destroy(public)), CKR_OK);
+        assert_eq!(ask(&world, actor, Action::Copy(secret)), CKR_OBJECT_HANDLE_INVALID);
+        assert_eq!(ask(&world, actor, Action::Copy(public)), CKR_OK);
         let meta = aes(TOKEN);
         let created = ask(&world, actor, Action::Create { meta: &meta });
         assert_eq!(created, CKR_USER_NOT_LOGGED_IN);

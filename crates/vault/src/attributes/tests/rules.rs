@@ -199,6 +199,8 @@ fn a_copy_is_never_freer_than_the_object() {
         assert_eq!(ckr(public), CKR_TEMPLATE_INCONSISTENT);
         let open = copy(&key, personality, &owner(), &[no(CKA_SENSITIVE)]);
         assert_eq!(ckr(open), CKR_ATTRIBUTE_READ_ONLY);
+        let both = copy(&key, personality, &owner(), &[yes(CKA_TOKEN), no(CKA_TOKEN)]);
+        assert_eq!(ckr(both), CKR_TEMPLATE_INCONSISTENT);
         let fixed = aes_with(personality, &[(CKA_MODIFIABLE, false)]);
         let copied = copy(&fixed, personality, &owner(), &[bytes(CKA_LABEL)]).expect("a copy");
         assert!(!copied.flags.contains(Flags::MODIFIABLE));
