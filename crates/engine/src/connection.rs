@@ -158,6 +158,7 @@ impl Connection {
             Operation::GenerateKey(m) => self.generate_key(m).map(Some),
             Operation::GenerateKeyPair(m) => self.generate_key_pair(m).map(Some),
             Operation::CreateObject(m) => self.create_object(m).map(Some),
+            Operation::CopyObject(m) => self.copy_object(m).map(Some),
             Operation::WrapKey(m) => self.wrap_key(&m).map(Some),
             Operation::UnwrapKey(m) => self.unwrap_key(m).map(Some),
             Operation::DestroyObject(m) => self.destroy_object(&m).map(|()| None),

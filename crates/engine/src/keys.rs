@@ -178,7 +178,7 @@ impl Connection {
         interleave(&is_token, token, session).map(Some)
     }
 
-    /// Makes a token object of a session object's content: its material is sealed again, under the
+    /// Makes an object of another's content. A token object's material is sealed again, under the
     /// new object's own key.
     pub(crate) fn make_of(&mut self, meta: Meta, content: &Content) -> Result<Handle, Error> {
         let key = content.key.as_ref().map(copy_of).transpose()?;

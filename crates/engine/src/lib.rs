@@ -15,7 +15,7 @@
 //! | `engine`, `connection`, `attach` | the HSM; one connection and its dispatch; Hello and Attach |
 //! | `login`, `password`, `ticket`, `clients` | proving who one is |
 //! | `users`, `token` | users; C_InitToken, C_InitPIN, C_GetTokenInfo |
-//! | `keys`, `material` | new objects: generated, given, unwrapped |
+//! | `keys`, `material`, `copy` | new objects: generated, given, unwrapped, copied |
 //! | `objects`, `search` | attributes, destruction, C_FindObjects |
 //! | `operations`, `wrapping`, `parameters` | mechanisms at work |
 //! | `content`, `mask`, `cache`, `session` | what objects hold, and where it is kept |
@@ -29,6 +29,7 @@ mod cache;
 mod clients;
 mod connection;
 mod content;
+mod copy;
 mod der;
 mod engine;
 mod error;

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod concurrency;
+mod copies;
 mod keys;
 mod logins;
 mod malformed;

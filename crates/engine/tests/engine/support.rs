@@ -315,7 +315,7 @@ pub(crate) struct Client {
     pub(crate) sequence: u64,
     pub(crate) seen_index: u64,
     /// Other connections of the client may wait for answers to lower sequences.
-    shared: bool,
+    pub(crate) shared: bool,
 }
 
 impl Client {
@@ -614,6 +614,10 @@ pub(crate) fn p256() -> Operation {
 
 pub(crate) fn create(attributes: &[(u64, &[u8])]) -> Operation {
     Operation::CreateObject(message::CreateObject { template: Some(template(attributes)) })
+}
+
+pub(crate) fn copy(handle: u64, attributes: &[(u64, &[u8])]) -> Operation {
+    Operation::CopyObject(message::CopyObject { handle, template: Some(template(attributes)) })
 }
 
 pub(crate) fn sign(handle: u64, mechanism: Option<Mechanism>, data: &[u8]) -> Operation {

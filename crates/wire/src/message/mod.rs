@@ -61,7 +61,7 @@ pub struct Request {
     /// What to do.
     #[prost(
         oneof = "Operation",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47"
     )]
     pub operation: Option<Operation>,
 }
@@ -159,6 +159,9 @@ pub enum Operation {
     /// C_GetMechanismList and C_GetMechanismInfo.
     #[prost(message, tag = "46")]
     ListMechanisms(ListMechanisms),
+    /// C_CopyObject (personality `token`).
+    #[prost(message, tag = "47")]
+    CopyObject(CopyObject),
 }
 
 impl Operation {
@@ -170,6 +173,7 @@ impl Operation {
             Self::GenerateKey(_)
                 | Self::GenerateKeyPair(_)
                 | Self::CreateObject(_)
+                | Self::CopyObject(_)
                 | Self::DestroyObject(_)
                 | Self::SetAttributes(_)
                 | Self::UnwrapKey(_)
@@ -215,7 +219,7 @@ pub enum Outcome {
     /// To [`Random`], [`Decrypt`], [`WrapKey`].
     #[prost(message, tag = "21")]
     Data(Data),
-    /// To [`GenerateKey`], [`CreateObject`], [`UnwrapKey`].
+    /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`].
     #[prost(message, tag = "22")]
     Object(ObjectReply),
     /// To [`GenerateKeyPair`].

@@ -37,6 +37,18 @@ pub struct CreateObject {
     pub template: Option<Template>,
 }
 
+/// C_CopyObject.
+#[derive(PartialEq, Message)]
+pub struct CopyObject {
+    /// Of which object.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// What is different in the copy. Where it says nothing of CKA_TOKEN, the copy is of the
+    /// object's kind.
+    #[prost(message, optional, tag = "2")]
+    pub template: Option<Template>,
+}
+
 /// C_DestroyObject.
 #[derive(PartialEq, Message)]
 pub struct DestroyObject {
