@@ -28,6 +28,8 @@ pub(crate) const GENERIC: CK_OBJECT_HANDLE = 12;
 pub(crate) const EC_PRIVATE: CK_OBJECT_HANDLE = 13;
 /// Its public key's handle.
 pub(crate) const EC_PUBLIC: CK_OBJECT_HANDLE = 14;
+/// The handle of every copy.
+pub(crate) const COPY: CK_OBJECT_HANDLE = 98;
 /// The only right password.
 pub(crate) const PASSWORD: &[u8] = b"password";
 
@@ -260,6 +262,10 @@ impl Fake {
             }
             Operation::GenerateKey(_) => {
                 ("generate", Some(Outcome::Object(ObjectReply { handle: 99 })))
+            }
+            Operation::CopyObject(request) => {
+                self.key(request.handle)?;
+                ("copy", Some(Outcome::Object(ObjectReply { handle: wide(COPY) })))
             }
             Operation::Random(request) => {
                 let data = vec![9; request.bytes as usize];

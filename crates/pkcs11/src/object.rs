@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use strongroom_wire::limits::FIND_HANDLES_MAX;
 use strongroom_wire::message::{
-    self, CreateObject, DestroyObject, FindObjects, Operation, SetAttributes,
+    self, CopyObject, CreateObject, DestroyObject, FindObjects, Operation, SetAttributes,
 };
 
 use crate::abi::raw::Array;
@@ -34,6 +34,29 @@ pub(crate) fn create(
     let template = template.to_wire()?;
     admit(session, &template)?;
     let request = Operation::CreateObject(CreateObject { template: Some(template) });
+    module.hsm.object(session.handle, request).map(narrow)
+}
+
+/// C_CopyObject, which CloudHSM's module does not have. A template that says nothing of CKA_TOKEN
+/// makes an object of the kind that is copied.
+pub(crate) fn copy(
+    module: &Module,
+    session: &Session,
+    object: CK_OBJECT_HANDLE,
+    template: Template<'_>,
+) -> Result<CK_OBJECT_HANDLE> {
+    if module.is_cloudhsm() {
+        return Err(Ckr(CKR_FUNCTION_NOT_SUPPORTED));
+    }
+    let handle = wide(object);
+    let template = template.to_wire()?;
+    if template.attributes.iter().any(|attribute| attribute.kind == wide(CKA_TOKEN)) {
+        admit(session, &template)?;
+    } else {
+        may_change(module, session, handle)?;
+        session.made_object();
+    }
+    let request = Operation::CopyObject(CopyObject { handle, template: Some(template) });
     module.hsm.object(session.handle, request).map(narrow)
 }
 
@@ -282,8 +305,40 @@ mod tests {
             [CK_ATTRIBUTE { type_: CKA_TOKEN, pValue: (&raw mut on).cast(), ulValueLen: 1 }];
         let made = template(&mut token, |token| create(&module, &reader, token));
         assert_eq!(made.map(drop), refused);
+        let copied = template(&mut token, |token| copy(&module, &reader, AES, token));
+        assert_eq!(copied.map(drop), refused);
+        let copied = template(&mut [], |none| copy(&module, &reader, AES, none));
+        assert_eq!(copied.map(drop), refused, "the copy of a token object is one");
         // To the fake, an object whose CKA_TOKEN is "forbidden" is a session object.
         lock(&state).forbidden.push(wide(CKA_TOKEN));
         assert_eq!(destroy(&module, &reader, AES), Ok(()));
+        let copied = template(&mut [], |none| copy(&module, &reader, AES, none));
+        assert_eq!(copied, Ok(fake::COPY));
+    }
+
+    #[test]
+    fn a_read_only_session_copies_a_token_object_to_one_of_its_own_which_goes_with_it() {
+        let (module, _, state) = fake::token();
+        let reader = fake::open(&module, CKF_SERIAL_SESSION).unwrap();
+        let session = module.session(reader).unwrap();
+        let mut off = CK_FALSE;
+        let mut own =
+            [CK_ATTRIBUTE { type_: CKA_TOKEN, pValue: (&raw mut off).cast(), ulValueLen: 1 }];
+        let copied = template(&mut own, |own| copy(&module, &session, AES, own));
+        assert_eq!(copied, Ok(fake::COPY));
+        let none = template(&mut own, |own| copy(&module, &session, 1, own));
+        assert_eq!(none, Err(Ckr(CKR_OBJECT_HANDLE_INVALID)));
+        crate::session::close(&module, reader).unwrap();
+        assert_eq!(lock(&state).asked, ["copy", "close"]);
+    }
+
+    #[test]
+    fn a_program_for_cloudhsm_finds_no_copying() {
+        let (module, state) = fake::module(message::Personality::CloudHsm);
+        let session = fake::open(&module, CKF_SERIAL_SESSION | CKF_RW_SESSION).unwrap();
+        let session = module.session(session).unwrap();
+        let copied = template(&mut [], |none| copy(&module, &session, AES, none));
+        assert_eq!(copied, Err(Ckr(CKR_FUNCTION_NOT_SUPPORTED)));
+        assert!(lock(&state).asked.is_empty());
     }
 }

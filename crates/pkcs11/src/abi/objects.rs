@@ -31,6 +31,28 @@ pub(crate) unsafe extern "C" fn C_CreateObject(
 /// PKCS#11 2.40, section 5.7.
 ///
 /// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_CopyObject(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    handle: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    with_session("C_CopyObject", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let template = unsafe { Template::new(template, count)? };
+        // SAFETY: PKCS#11's contract.
+        let mut handle = unsafe { Place::new(handle)? };
+        handle.set(object::copy(module, session, object, template)?);
+        Ok(())
+    })
+}
+
+/// PKCS#11 2.40, section 5.7.
+///
+/// # Safety
 /// None is needed; the type is the standard's.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn C_DestroyObject(
