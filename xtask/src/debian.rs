@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssh-server", "a local sshd to log in to"),
     ("softhsm2", "the peer of the benchmarks"),
     ("p11-kit", "the peer with a process border"),
+    ("openjdk-17-jdk-headless", "keytool and jarsigner with keys in the token"),
     ("libp11-kit-dev", "a pkcs11.h to compile C programs with"),
     ("gdb", "a dump of a client's memory, searched for secrets"),
     ("binutils", "strings and nm"),
