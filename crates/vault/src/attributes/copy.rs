@@ -34,11 +34,20 @@ pub fn copy(
     let (moves, changes): (Vec<_>, Vec<_>) = template.iter().partition(moved);
     let changes: Vec<_> = changes.into_iter().cloned().collect();
 
-    // CKA_MODIFIABLE speaks of the object, not of its copy.
+    // That an object is not modifiable does not keep its copy from being different, but from being
+    // modifiable.
+    let fixed = !meta.flags.contains(Flags::MODIFIABLE);
+    let modifiable = |a: &Attribute| a.kind == CKA_MODIFIABLE && a.as_boolean() == Some(true);
+    if fixed && template.iter().any(modifiable) {
+        return Err(Refusal::new(
+            CKR_ATTRIBUTE_READ_ONLY,
+            "the object's CKA_MODIFIABLE is false: so is its copy's",
+        ));
+    }
     let mut open = meta.clone();
     open.flags.set(Flags::MODIFIABLE, true);
     let mut new = change(&open, personality, who, &changes)?;
-    if !meta.flags.contains(Flags::MODIFIABLE) {
+    if fixed {
         new.flags.set(Flags::MODIFIABLE, false);
     }
     for attribute in moves {

@@ -204,6 +204,8 @@ fn a_copy_is_never_freer_than_the_object() {
         let fixed = aes_with(personality, &[(CKA_MODIFIABLE, false)]);
         let copied = copy(&fixed, personality, &owner(), &[bytes(CKA_LABEL)]).expect("a copy");
         assert!(!copied.flags.contains(Flags::MODIFIABLE));
+        let modifiable = copy(&fixed, personality, &owner(), &[yes(CKA_MODIFIABLE)]);
+        assert_eq!(ckr(modifiable), CKR_ATTRIBUTE_READ_ONLY);
         let single = aes_with(personality, &[(CKA_COPYABLE, false)]);
         assert_eq!(ckr(copy(&single, personality, &owner(), &[])), CKR_ACTION_PROHIBITED);
         let mut trusted = key.clone();
