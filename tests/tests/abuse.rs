@@ -101,7 +101,7 @@ impl<'a> Abuser<'a> {
         let (attributes, count) = self.template_pointer(&mut template);
         let mut handle = 0;
         let mut second = 0;
-        match self.below(46) {
+        match self.below(47) {
             0..=4 => {
                 let flags =
                     [CKF_SERIAL_SESSION, CKF_SERIAL_SESSION | CKF_RW_SESSION, 0][self.below(3)];
@@ -199,6 +199,13 @@ impl<'a> Abuser<'a> {
             )),
             43 => c!(self.C_DeriveKey(session, mechanism, object, attributes, count, &mut handle)),
             44 => c!(self.C_GenerateRandom(session, out, out_length)),
+            45 => {
+                let called = c!(self.C_CopyObject(session, object, attributes, count, &mut handle));
+                if called.1 == CKR_OK {
+                    self.objects.push(handle);
+                }
+                called
+            }
             _ => c!(self.C_SetPIN(session, data, data_length, ptr::null_mut(), data_length)),
         }
     }

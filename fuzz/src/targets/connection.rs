@@ -194,6 +194,7 @@ fn password(operation: &Operation) -> Option<&[u8]> {
 
 fn for_handles(operation: &mut Operation, mut name: impl FnMut(&mut u64)) {
     match operation {
+        Operation::CopyObject(m) => name(&mut m.handle),
         Operation::DestroyObject(m) => name(&mut m.handle),
         Operation::GetAttributes(m) => name(&mut m.handle),
         Operation::SetAttributes(m) => name(&mut m.handle),
@@ -331,6 +332,10 @@ fn keys() -> Vec<Operation> {
         let template = Some(wire(template));
         Operation::SetAttributes(SetAttributes { handle, template })
     };
+    let copy = |handle, template: &[Given]| {
+        let template = Some(wire(template));
+        Operation::CopyObject(CopyObject { handle, template })
+    };
     let find = |template: &[Given]| {
         let template = Some(wire(template));
         Operation::FindObjects(FindObjects { template, after: 0, max: 4 })
@@ -355,6 +360,8 @@ fn keys() -> Vec<Operation> {
         generate_pair(&[curve, flag(CKA_VERIFY, true)], &[flag(CKA_SIGN, true)]),
         get(session(0)),
         get(session(1)),
+        copy(session(0), &[flag(CKA_TOKEN, true), flag(CKA_SENSITIVE, true)]),
+        copy(AES, &[flag(CKA_TOKEN, false)]),
         set(session(0), &[flag(CKA_TOKEN, true), Given::new(CKA_LABEL, *b"kept")]),
         set(AES, &[flag(CKA_SENSITIVE, true), flag(CKA_EXTRACTABLE, false)]),
         find(&[]),

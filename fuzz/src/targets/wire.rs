@@ -159,6 +159,10 @@ pub(super) fn operations() -> Vec<Operation> {
             handle: 0x68_0001,
             kinds: vec![0, 3, 0x102, 0x11],
         }),
+        Operation::CopyObject(CopyObject {
+            handle: 0x68_0001,
+            template: template(vec![attribute(0x1, &[1])]),
+        }),
         Operation::SetAttributes(SetAttributes {
             handle: 0x68_0001,
             template: template(vec![attribute(0x3, b"new label")]),
