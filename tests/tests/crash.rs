@@ -42,6 +42,11 @@ fn a_hundred_kills_lose_nothing_that_was_acknowledged() {
             scope.spawn(move || work(worker, module, told, stop));
         }
         for kill in 0..KILLS {
+            // One in four comes at any moment, also while the HSM starts; the others come when it
+            // works, or a slow machine would only ever see starts.
+            if kill % 4 != 0 {
+                wait_for_a_key(&told);
+            }
             let process = wait_for_hsm(&token);
             // Not a wait for something: the moment of the kill is to differ each time.
             std::thread::sleep(Duration::from_micros(500 + 7919 * kill as u64 % 40_000));
@@ -75,7 +80,7 @@ fn work(worker: usize, module: &Module, told: &Mutex<Told>, stop: &AtomicBool) {
 }
 
 fn check(module: &Module, told: &Told) {
-    assert!(told.created.len() > KILLS, "only {} keys were made", told.created.len());
+    assert!(told.created.len() > KILLS / 2, "only {} keys were made", told.created.len());
     let session = module.session().expect("a session");
     let mut found = BTreeSet::new();
     for private in module.find(session, CKO_PRIVATE_KEY, "").expect("a search") {
@@ -108,6 +113,16 @@ fn check(module: &Module, told: &Told) {
     let never: Vec<_> =
         found.iter().filter(|l| !expected.contains(*l) && !told.unknown.contains(*l)).collect();
     assert!(never.is_empty(), "nobody was told of {never:?}");
+}
+
+/// Waits until one more key is acknowledged.
+fn wait_for_a_key(told: &Mutex<Told>) {
+    let made = || told.lock().expect("told").created.len();
+    let (before, patience) = (made(), Instant::now() + Duration::from_secs(30));
+    while made() == before {
+        assert!(Instant::now() < patience, "no key is made any more");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn wait_for_hsm(token: &LocalToken) -> u32 {
