@@ -266,6 +266,15 @@ fn a_local_hsm_of_personality_cloudhsm_needs_strongroom_dir() {
 }
 
 #[test]
+fn a_number_that_is_not_touched_does_not_drift() {
+    let folder = Folder::new();
+    let text = r#"{"unknown": 100888888888888880000}"#;
+    let once = Document::open(folder.write("once.json", text)).unwrap().to_json();
+    let twice = Document::open(folder.write("twice.json", &once)).unwrap().to_json();
+    assert_eq!(once, twice);
+}
+
+#[test]
 fn editing_keeps_what_it_does_not_touch() {
     let folder = Folder::new();
     let path = folder.write("client.json", CLOUDHSM);
