@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Limits on what a stored verifier may ask for.
 const STORED_MEMORY_KIB_MAX: u32 = 256 * 1024;
 const STORED_PASSES_MAX: u32 = 16;
+const STORED_LANES_MAX: u32 = 16;
 
 /// Checks a new password against the personality's rules.
 ///
@@ -178,6 +179,11 @@ impl Stored {
         let damaged = || Error::Damaged("a password's verifier");
         let text = std::str::from_utf8(&verifier.0).map_err(|_| damaged())?;
         let stored = PasswordHash::new(text).map_err(|_| damaged())?;
+        // Looked at first: argon2 multiplies each of them by 8.
+        let lanes = stored.params.iter().filter(|(name, _)| name.as_str() == "p");
+        if lanes.flat_map(|(_, value)| value.decimal()).any(|lanes| lanes > STORED_LANES_MAX) {
+            return Err(damaged());
+        }
         let params = Params::try_from(&stored).map_err(|_| damaged())?;
         let (Some(salt), Some(hash)) = (stored.salt, stored.hash) else {
             return Err(damaged());
@@ -246,6 +252,7 @@ mod tests {
             b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
             b"$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            b"$argon2id$v=19$m=19456,t=2,p=1194119456$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             b"$argon2id$v=19$m=4294967295,t=2,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             let verifier = PasswordVerifier(text.to_vec());
