@@ -12,6 +12,7 @@ mod state;
 mod store;
 mod vault;
 mod wire;
+mod work;
 
 /// One decoder under fuzz.
 #[derive(Debug)]
@@ -28,48 +29,48 @@ pub struct Target {
 }
 
 macro_rules! targets {
-    ($($name:literal, $cases:literal: $module:ident::$run:ident, $seeds:ident;)+) => {
+    ($($name:literal, $cases:literal: $module:ident::$run:ident, $from:ident::$seeds:ident;)+) => {
         /// Every target.
         pub static TARGETS: &[Target] = &[$(
-            Target { name: $name, seeds: $module::$seeds, run: $module::$run, cases: $cases },
+            Target { name: $name, seeds: $from::$seeds, run: $module::$run, cases: $cases },
         )+];
     };
 }
 
 targets! {
-    "wire-frame", 20_000: wire::frame, frame_seeds;
-    "wire-request", 20_000: wire::request, request_seeds;
-    "wire-reply", 20_000: wire::reply, reply_seeds;
-    "wire-admin", 20_000: wire::admin, admin_seeds;
-    "vault-entry", 20_000: vault::entry, entry_seeds;
-    "vault-result", 20_000: vault::result, result_seeds;
-    "vault-meta", 20_000: vault::meta, meta_seeds;
-    "vault-record", 20_000: vault::record, record_seeds;
-    "vault-template", 20_000: vault::template, template_seeds;
-    "vault-nested-template", 20_000: vault::nested, nested_seeds;
-    "vault-log", 10_000: state::log, log_seeds;
-    "vault-load", 5_000: state::load, load_seeds;
-    "store-secrets", 2_000: store::secrets_file, secrets_file_seeds;
-    "store-row", 20_000: store::row, row_seeds;
-    "store-head", 20_000: store::head, head_seeds;
-    "store-audit", 20_000: store::audit, audit_seeds;
-    "cluster-entry", 20_000: store::sealed_entry, sealed_entry_seeds;
-    "seal-file", 20_000: seal::file, file_seeds;
-    "seal-passphrase", 5_000: seal::passphrase, passphrase_seeds;
-    "crypto-key", 5_000: crypto::key, key_seeds;
-    "crypto-rsa-numbers", 500: crypto::rsa_numbers, rsa_numbers_seeds;
-    "crypto-operation", 5_000: crypto::operation, operation_seeds;
-    "engine-ticket", 5_000: engine::ticket, ticket_seeds;
-    "engine-body", 10_000: engine::body, body_seeds;
-    "engine-verifier", 20_000: engine::verifier, verifier_seeds;
-    "engine-point", 20_000: engine::point, point_seeds;
-    "engine-requests", 3_000: connection::requests, requests_seeds;
-    "engine-passwords", 20: connection::passwords, passwords_seeds;
-    "hsm-frames", 20_000: hsm::received, received_seeds;
-    "hsm-owner", 5_000: hsm::owner, owner_seeds;
-    "hsm-provisioner", 5_000: hsm::provisioner, provisioner_seeds;
-    "client-chain", 5_000: client::chain, chain_seeds;
-    "client-anchor", 5_000: client::anchor_file, anchor_file_seeds;
-    "client-config", 5_000: client::config, config_seeds;
-    "client-answers", 2_000: answers::answers, answers_seeds;
+    "wire-frame", 20_000: wire::frame, wire::frame_seeds;
+    "wire-request", 20_000: wire::request, wire::request_seeds;
+    "wire-reply", 20_000: wire::reply, wire::reply_seeds;
+    "wire-admin", 20_000: wire::admin, wire::admin_seeds;
+    "vault-entry", 20_000: vault::entry, vault::entry_seeds;
+    "vault-result", 20_000: vault::result, vault::result_seeds;
+    "vault-meta", 20_000: vault::meta, vault::meta_seeds;
+    "vault-record", 20_000: vault::record, vault::record_seeds;
+    "vault-template", 20_000: vault::template, vault::template_seeds;
+    "vault-nested-template", 20_000: vault::nested, vault::nested_seeds;
+    "vault-log", 10_000: state::log, state::log_seeds;
+    "vault-load", 5_000: state::load, state::load_seeds;
+    "store-secrets", 2_000: store::secrets_file, store::secrets_file_seeds;
+    "store-row", 20_000: store::row, store::row_seeds;
+    "store-head", 20_000: store::head, store::head_seeds;
+    "store-audit", 20_000: store::audit, store::audit_seeds;
+    "cluster-entry", 20_000: store::sealed_entry, store::sealed_entry_seeds;
+    "seal-file", 20_000: seal::file, seal::file_seeds;
+    "seal-passphrase", 5_000: seal::passphrase, seal::passphrase_seeds;
+    "crypto-key", 5_000: crypto::key, crypto::key_seeds;
+    "crypto-rsa-numbers", 500: crypto::rsa_numbers, crypto::rsa_numbers_seeds;
+    "crypto-operation", 5_000: crypto::operation, crypto::operation_seeds;
+    "engine-ticket", 5_000: engine::ticket, engine::ticket_seeds;
+    "engine-body", 10_000: engine::body, engine::body_seeds;
+    "engine-verifier", 20_000: engine::verifier, engine::verifier_seeds;
+    "engine-point", 20_000: engine::point, engine::point_seeds;
+    "engine-requests", 3_000: connection::requests, work::requests_seeds;
+    "engine-passwords", 20: connection::passwords, work::passwords_seeds;
+    "hsm-frames", 20_000: hsm::received, hsm::received_seeds;
+    "hsm-owner", 5_000: hsm::owner, hsm::owner_seeds;
+    "hsm-provisioner", 5_000: hsm::provisioner, hsm::provisioner_seeds;
+    "client-chain", 5_000: client::chain, client::chain_seeds;
+    "client-anchor", 5_000: client::anchor_file, client::anchor_file_seeds;
+    "client-config", 5_000: client::config, client::config_seeds;
+    "client-answers", 2_000: answers::answers, answers::answers_seeds;
 }
