@@ -16,7 +16,6 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use strongroom_client::config::{Document, Environment, Server, Switch, Target};
 use strongroom_client::trust::Identity;
 
-use crate::attributes;
 use crate::error::Error;
 use grammar::Options;
 
@@ -67,10 +66,10 @@ fn run(options: &Options, environment: &Environment, probe: Probe<'_>) -> Result
     let mut report = String::new();
     if !options.address.is_empty() {
         let identity = bootstrap(options, &mut document, probe, &mut report)?;
-        if let Some(Identity { cluster_id, cluster_key, .. }) = identity {
-            document.set_cluster_key(Some(&cluster_key));
-            let key = attributes::to_hex(&cluster_key);
-            report += &format!("Cluster:     {cluster_id}\nCluster key: {}\n", &key[2..]);
+        if let Some(identity) = identity {
+            document.set_cluster_key(Some(&identity.cluster_key));
+            let key = identity.cluster_key_hex();
+            report += &format!("Cluster:     {}\nCluster key: {key}\n", identity.cluster_id);
         }
     }
     document.save()?;
