@@ -49,6 +49,7 @@ impl Connection {
             fips_mode: self.engine.identity.fips_mode,
             // One until HSMs replicate.
             hsms: 1,
+            zone: String::new(),
         }))
     }
 

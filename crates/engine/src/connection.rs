@@ -108,7 +108,7 @@ impl Connection {
                 (error.ckr(), error.to_string(), None)
             }
         };
-        Reply { sequence, log_index, status, message, outcome }
+        Reply { sequence, log_index, status, message, outcome, ..Reply::default() }
     }
 
     fn run(
@@ -176,6 +176,17 @@ impl Connection {
             Operation::ActivateCluster(m) => self.activate_cluster(&m).map(|()| None),
             Operation::InitToken(m) => self.init_token(&m).map(|()| None),
             Operation::InitPin(m) => self.init_pin(&m).map(|()| None),
+            Operation::Topology(_)
+            | Operation::RestoreObjects(_)
+            | Operation::ClusterInfo(_)
+            | Operation::SetJoinPolicy(_)
+            | Operation::ApproveJoin(_)
+            | Operation::SetCutOffPolicy(_)
+            | Operation::SetRecoveryKeys(_)
+            | Operation::ClusterCsr(_)
+            | Operation::InstallClusterCertificate(_) => {
+                Err(Error::arguments("this HSM does not know the operation"))
+            }
             // Answered by `run`, attached or not.
             Operation::Ping(_)
             | Operation::Hello(_)

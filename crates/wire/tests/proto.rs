@@ -8,6 +8,7 @@ use std::path::Path;
 
 const SOURCES: &[&str] = &[
     "message/mod.rs",
+    "message/cluster.rs",
     "message/connection.rs",
     "message/object.rs",
     "message/operation.rs",

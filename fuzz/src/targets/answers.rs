@@ -115,6 +115,7 @@ pub(super) fn answers_seeds() -> Vec<Vec<u8>> {
             server_nonce: vec![7; 32],
             fips_mode: false,
             hsms: 1,
+            zone: String::new(),
         })))
     };
     let ticket = LoginReply { ticket: vec![9; 96], user_id: 3, role: Role::CryptoUser.into() };

@@ -324,6 +324,7 @@ impl Shared {
             server_nonce: nonce.to_vec(),
             fips_mode: false,
             hsms: 1,
+            zone: String::new(),
         })
     }
 

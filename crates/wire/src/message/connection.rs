@@ -49,6 +49,9 @@ pub struct HelloReply {
     /// HSMs in the cluster.
     #[prost(uint32, tag = "8")]
     pub hsms: u32,
+    /// Where the HSM stands: an availability zone's name, empty where nobody said.
+    #[prost(string, tag = "9")]
+    pub zone: String,
 }
 
 /// Prove a password, get a ticket.

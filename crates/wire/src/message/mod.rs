@@ -8,12 +8,14 @@
 
 use prost::{Enumeration, Message, Oneof};
 
+mod cluster;
 mod connection;
 mod object;
 mod operation;
 mod template;
 mod user;
 
+pub use cluster::*;
 pub use connection::*;
 pub use object::*;
 pub use operation::*;
@@ -61,7 +63,7 @@ pub struct Request {
     /// What to do.
     #[prost(
         oneof = "Operation",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
     )]
     pub operation: Option<Operation>,
 }
@@ -162,6 +164,33 @@ pub enum Operation {
     /// C_CopyObject (personality `token`).
     #[prost(message, tag = "47")]
     CopyObject(CopyObject),
+    /// Which HSMs the cluster has.
+    #[prost(message, tag = "48")]
+    Topology(Topology),
+    /// Session objects that another HSM of the cluster made for this login.
+    #[prost(message, tag = "49")]
+    RestoreObjects(RestoreObjects),
+    /// Members, policies and what the cluster lacks.
+    #[prost(message, tag = "50")]
+    ClusterInfo(ClusterInfo),
+    /// Who may join.
+    #[prost(message, tag = "51")]
+    SetJoinPolicy(SetJoinPolicy),
+    /// An admin's word for an HSM that asks to join.
+    #[prost(message, tag = "52")]
+    ApproveJoin(ApproveJoin),
+    /// How long HSMs that are cut off go on.
+    #[prost(message, tag = "53")]
+    SetCutOffPolicy(SetCutOffPolicy),
+    /// Whose signatures recover a cluster that lost its majority.
+    #[prost(message, tag = "54")]
+    SetRecoveryKeys(SetRecoveryKeys),
+    /// A certificate signing request for the cluster's newest key.
+    #[prost(message, tag = "55")]
+    ClusterCsr(ClusterCsr),
+    /// The owner's certificate for the cluster's newest key.
+    #[prost(message, tag = "56")]
+    InstallClusterCertificate(InstallClusterCertificate),
 }
 
 impl Operation {
@@ -183,6 +212,11 @@ impl Operation {
                 | Self::ActivateCluster(_)
                 | Self::InitToken(_)
                 | Self::InitPin(_)
+                | Self::SetJoinPolicy(_)
+                | Self::ApproveJoin(_)
+                | Self::SetCutOffPolicy(_)
+                | Self::SetRecoveryKeys(_)
+                | Self::InstallClusterCertificate(_)
         )
     }
 }
@@ -203,8 +237,20 @@ pub struct Reply {
     #[prost(string, tag = "4")]
     pub message: String,
     /// The answer. Empty where there is nothing to say but the status.
-    #[prost(oneof = "Outcome", tags = "17, 18, 21, 22, 23, 26, 28, 29, 31, 37, 38, 45, 46")]
+    #[prost(
+        oneof = "Outcome",
+        tags = "17, 18, 21, 22, 23, 26, 28, 29, 31, 37, 38, 45, 46, 48, 50, 55"
+    )]
     pub outcome: Option<Outcome>,
+    /// Where `status` is not 0: whether the same request may do better.
+    #[prost(enumeration = "Retry", tag = "5")]
+    pub retry: i32,
+    /// The log index of the newest change of [`Topology`] that this HSM knows.
+    #[prost(uint64, tag = "6")]
+    pub topology: u64,
+    /// Session objects as the request left them, for the client to keep.
+    #[prost(message, repeated, tag = "7")]
+    pub session_objects: Vec<SessionObject>,
 }
 
 /// The answers that carry something.
@@ -249,6 +295,28 @@ pub enum Outcome {
     /// To [`ListMechanisms`].
     #[prost(message, tag = "46")]
     Mechanisms(MechanismsReply),
+    /// To [`Topology`].
+    #[prost(message, tag = "48")]
+    Topology(TopologyReply),
+    /// To [`ClusterInfo`].
+    #[prost(message, tag = "50")]
+    ClusterInfo(ClusterInfoReply),
+    /// To [`ClusterCsr`].
+    #[prost(message, tag = "55")]
+    ClusterCsr(ClusterCsrReply),
+}
+
+/// Whether a request that was refused may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Retry {
+    /// The answer stands: the same request gets the same one.
+    Never = 0,
+    /// This HSM can't now (it stops, is cut off or behind); nothing was done. Another one may.
+    Elsewhere = 1,
+    /// It is not known whether the change was made: ask again, here or elsewhere, under the same
+    /// client id and sequence.
+    Again = 2,
 }
 
 /// Which programs the token is for.
