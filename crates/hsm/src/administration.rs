@@ -87,7 +87,8 @@ impl Administration {
                 self.stop.request();
                 Ok(String::new())
             }
-            None => Err("the request asks for nothing that this HSM knows".to_owned()),
+            // What needs other HSMs is not served yet.
+            _ => Err("the request asks for nothing that this HSM knows".to_owned()),
         }
     }
 
@@ -147,6 +148,7 @@ impl Administration {
             process_id: u64::from(std::process::id()),
             uptime_seconds: self.started.elapsed().as_secs(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..StatusReply::default()
         }
     }
 }

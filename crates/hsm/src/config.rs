@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strongroom_vault::Personality;
-use strongroom_wire::{PORT_ADMINISTRATION, PORT_CLIENTS};
+use strongroom_wire::{PORT_ADMINISTRATION, PORT_CLIENTS, PORT_PEERS};
 
 /// Everything that an HSM needs to know to start.
 #[derive(Clone, Debug)]
@@ -23,9 +23,27 @@ pub struct Config {
     pub hsm_id: Option<String>,
     /// `cluster-…`, as with `hsm_id`.
     pub cluster_id: Option<String>,
+    /// The availability zone that it tells clients and members; may be empty.
+    pub zone: String,
+    /// At its first start, wait for a cluster's welcome instead of making a cluster.
+    pub join: bool,
+    /// Only vote, without the cluster's secrets. Counts at the first start.
+    pub witness: bool,
+    /// Who may join the cluster that it makes. Counts at the first start; later admins change it.
+    pub join_policy: FirstJoinPolicy,
     /// Started by [`crate::start_detached`]: own session, and one line on standard output when
     /// ready.
     pub detached: bool,
+}
+
+/// Who says that an HSM may join a new cluster. Approval by admins comes later: a new cluster has
+/// none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstJoinPolicy {
+    /// The provisioner alone, who can then read keys: for one machine, where it can anyway.
+    Automatic,
+    /// The owner, by a certificate under its join key.
+    Owner,
 }
 
 /// Where an HSM listens.
@@ -58,6 +76,12 @@ impl Endpoint {
     #[must_use]
     pub fn administration(&self) -> Option<SocketAddr> {
         self.port(PORT_ADMINISTRATION)
+    }
+
+    /// Where other HSMs connect, as with [`Endpoint::clients`].
+    #[must_use]
+    pub fn peers(&self) -> Option<SocketAddr> {
+        self.port(PORT_PEERS)
     }
 
     fn port(&self, base: u16) -> Option<SocketAddr> {
@@ -94,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_offset_moves_both_ports_and_cannot_wrap() {
+    fn a_port_offset_moves_all_ports_and_cannot_wrap() {
         let endpoint = |port_offset| Endpoint::Network {
             address: IpAddr::from([127, 0, 1, 10]),
             port_offset,
@@ -102,6 +126,7 @@ mod tests {
         };
         assert_eq!(endpoint(100).clients().unwrap().port(), 2323);
         assert_eq!(endpoint(100).administration().unwrap().port(), 2324);
+        assert_eq!(endpoint(100).peers().unwrap().port(), 2325);
         assert_eq!(endpoint(u16::MAX).clients(), None);
     }
 }

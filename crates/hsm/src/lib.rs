@@ -38,7 +38,7 @@ mod tls;
 mod trust;
 
 pub use certificates::{CertificateError, Which};
-pub use config::{Config, Endpoint, PassphraseSource, SealKind};
+pub use config::{Config, Endpoint, FirstJoinPolicy, PassphraseSource, SealKind};
 pub use detach::{Log, start_detached};
 pub use error::Error;
 pub use folder::{DEVICE_CERTIFICATE_FILE, LOG_FILE, SOCKET_FILE, SOCKET_POINTER_FILE, new_hsm_id};

@@ -16,9 +16,10 @@ use rustls::{
     StreamOwned,
 };
 use strongroom_wire::admin::{
-    AdminOperation, AdminReply, AdminRequest, ClusterCsr, Initialize, Shutdown, Status, StatusReply,
+    AdminOperation, AdminReply, AdminRequest, Initialize, Shutdown, Status, StatusReply,
 };
 use strongroom_wire::limits::FRAME_BYTES_MAX;
+use strongroom_wire::message::ClusterCsr;
 use strongroom_wire::{API_LEVEL_MAX, frame};
 
 use crate::error::Error;

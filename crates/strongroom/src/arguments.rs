@@ -100,7 +100,7 @@ pub(crate) struct HsmOptions {
     /// With --local: end after so many seconds without a connection
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub(crate) idle_seconds: u64,
-    /// The address to listen on, at ports 2223 (clients) and 2224 (administration)
+    /// The address to listen on, at ports 2223 (clients), 2224 (administration) and 2225 (HSMs)
     #[arg(long, value_name = "IP", required_unless_present = "local")]
     pub(crate) listen: Option<IpAddr>,
     /// Added to the ports
@@ -124,6 +124,18 @@ pub(crate) struct HsmOptions {
     /// Its cluster's id, at its first start [default: a random one]
     #[arg(long, value_name = "cluster-…")]
     pub(crate) cluster_id: Option<String>,
+    /// The availability zone, told to clients, which prefer HSMs of their own
+    #[arg(long, value_name = "ZONE", default_value = "", hide_default_value = true)]
+    pub(crate) zone: String,
+    /// At the first start: wait for a cluster that lets this HSM in, instead of making one
+    #[arg(long, conflicts_with_all = ["local", "cluster_id"])]
+    pub(crate) join: bool,
+    /// With --join: only vote, and get no keys
+    #[arg(long, requires = "join")]
+    pub(crate) witness: bool,
+    /// At the first start of a cluster's first HSM: who may let others join
+    #[arg(long, value_enum, value_name = "WHO", default_value_t = JoinPolicyArgument::Owner)]
+    pub(crate) join_policy: JoinPolicyArgument,
     /// With --local: do not return, and log here
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -138,6 +150,14 @@ pub(crate) enum PersonalityArgument {
     Cloudhsm,
     /// Plain PINs, C_InitToken, C_InitPIN
     Token,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum JoinPolicyArgument {
+    /// The provisioner alone, who could then read keys: for `up` on one machine
+    Automatic,
+    /// The owner, by a certificate under its join key
+    Owner,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,6 +185,11 @@ mod tests {
         assert!(!parse("strongroom hsm --dir D"));
         assert!(!parse("strongroom hsm --dir D --listen 127.0.1.10"));
         assert!(parse("strongroom hsm --dir D --listen 127.0.1.10 --provisioner P"));
+        assert!(parse(
+            "strongroom hsm --dir D --listen 127.0.1.10 --provisioner P --join --witness"
+        ));
+        assert!(!parse("strongroom hsm --dir D --listen 127.0.1.10 --provisioner P --witness"));
+        assert!(!parse("strongroom hsm --local --dir D --join"));
         assert!(parse("strongroom hsm --local --dir D"));
         assert!(!parse("strongroom hsm --local --dir D --listen 127.0.1.10"));
     }

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use strongroom_hsm::{Config, Endpoint, PassphraseSource, SealKind};
+use strongroom_hsm::{Config, Endpoint, FirstJoinPolicy, PassphraseSource, SealKind};
 use strongroom_vault::Personality;
 
-use crate::arguments::{HsmOptions, PersonalityArgument, SealArgument};
+use crate::arguments::{HsmOptions, JoinPolicyArgument, PersonalityArgument, SealArgument};
 use crate::error::Error;
 
 /// Runs an HSM until it is told to stop. With `--local`: until it listens, in the background.
@@ -48,6 +48,13 @@ fn config(options: &HsmOptions) -> Result<Config, Error> {
         seal,
         hsm_id: options.hsm_id.clone(),
         cluster_id: options.cluster_id.clone(),
+        zone: options.zone.clone(),
+        join: options.join,
+        witness: options.witness,
+        join_policy: match options.join_policy {
+            JoinPolicyArgument::Automatic => FirstJoinPolicy::Automatic,
+            JoinPolicyArgument::Owner => FirstJoinPolicy::Owner,
+        },
         detached: options.detached,
     })
 }

@@ -15,10 +15,9 @@ use rustls::crypto::{aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
-use strongroom_wire::admin::{
-    AdminOperation, AdminReply, AdminRequest, ClusterCsr, Initialize, Status,
-};
+use strongroom_wire::admin::{AdminOperation, AdminReply, AdminRequest, Initialize, Status};
 use strongroom_wire::frame;
+use strongroom_wire::message::ClusterCsr;
 use strongroom_wire::message::{Hello, HelloReply, Operation, Outcome, Reply, Request};
 
 /// The program under test.

@@ -201,7 +201,7 @@ pub struct SetRecoveryKeys {
 }
 
 /// A request for the cluster's newest key, after an HSM was removed without a receipt.
-#[derive(PartialEq, Message)]
+#[derive(Clone, PartialEq, Message)]
 pub struct ClusterCsr {}
 
 /// Answer to [`ClusterCsr`].
