@@ -4,13 +4,13 @@
 //! PHC string, so a later change of parameters leaves old ones readable. At most
 //! [`HASHES_AT_ONCE`] hashes run at a time: logins must not take the cores from signatures.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use argon2::password_hash::{Output, PasswordHash, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use cryptoki_sys::*;
-use strongroom_vault::{PasswordVerifier, Personality};
+use strongroom_vault::{Gate, PasswordVerifier, Personality};
 use strongroom_wire::limits;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -79,8 +79,8 @@ pub(crate) fn check_rules(personality: Personality, password: &[u8]) -> Result<(
 
 /// Makes and checks verifiers, a bounded number at a time.
 pub(crate) struct Passwords {
-    free: Mutex<usize>,
-    freed: Condvar,
+    free: AtomicUsize,
+    freed: Gate,
 }
 
 /// The right to compute one hash.
@@ -88,7 +88,7 @@ pub(crate) struct Turn<'a>(&'a Passwords);
 
 impl Passwords {
     pub(crate) fn new() -> Self {
-        Self { free: Mutex::new(HASHES_AT_ONCE), freed: Condvar::new() }
+        Self { free: AtomicUsize::new(HASHES_AT_ONCE), freed: Gate::new() }
     }
 
     /// Waits for a turn. A login holds it from the charge to the comparison, so the rate of
@@ -97,26 +97,22 @@ impl Passwords {
     /// # Errors
     /// CKR_FUNCTION_FAILED where too many others wait.
     pub(crate) fn turn(&self) -> Result<Turn<'_>, Error> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut free, timeout) = self
-            .freed
-            .wait_timeout_while(free, PATIENCE, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
+        let take = |free: usize| free.checked_sub(1);
+        let taken = || self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
+        if !self.freed.wait(PATIENCE, taken) {
             return Err(Error::caller(
                 CKR_FUNCTION_FAILED,
                 "too many passwords are being checked; try again later",
             ));
         }
-        *free -= 1;
         Ok(Turn(self))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
+        self.0.free.fetch_add(1, Ordering::AcqRel);
+        self.0.freed.notify();
     }
 }
 

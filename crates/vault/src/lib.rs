@@ -19,6 +19,7 @@ pub mod attributes;
 mod authorise;
 pub mod codec;
 mod command;
+pub mod gate;
 mod ids;
 pub mod limits;
 mod object;
@@ -31,6 +32,7 @@ mod user;
 
 pub use authorise::{Action, Principal};
 pub use command::{Actor, Change, Command, Entry, NewObject, Outcome};
+pub use gate::Gate;
 pub use ids::{ClientId, Handle, LogIndex, LoginId, ObjectId, UserId};
 pub use object::{Flags, Meta, Object};
 pub use refusal::Refusal;

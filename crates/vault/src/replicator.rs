@@ -1,10 +1,10 @@
 //! How an engine gets an entry agreed on, made durable, and applied.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::{Entry, LogIndex, ObjectId, Outcome, Refusal, State};
+use crate::{Entry, Gate, LogIndex, ObjectId, Outcome, Refusal, State};
 
 /// A committed entry: on disk on a majority and applied here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +64,7 @@ pub trait Replicator: Send + Sync {
 pub struct SharedState {
     state: RwLock<State>,
     durable: AtomicU64,
-    gate: Mutex<()>,
-    published: Condvar,
+    published: Gate,
 }
 
 impl SharedState {
@@ -73,7 +72,7 @@ impl SharedState {
     #[must_use]
     pub fn new(state: State) -> Self {
         let durable = AtomicU64::new(state.applied().0);
-        Self { state: RwLock::new(state), durable, gate: Mutex::new(()), published: Condvar::new() }
+        Self { state: RwLock::new(state), durable, published: Gate::new() }
     }
 
     /// The last entry that is applied and on disk. Wait-free: what was authorised at this index
@@ -95,23 +94,14 @@ impl SharedState {
 
     /// Tells readers that everything up to `index` is on disk: for the replicator alone.
     pub fn publish(&self, index: LogIndex) {
-        let _gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.durable.store(index.0, Ordering::Release);
-        self.published.notify_all();
+        self.published.notify();
     }
 
     /// Waits until `index` is on disk and applied; whether it came to that within `patience`.
     #[must_use]
     pub fn wait(&self, index: LogIndex, patience: Duration) -> bool {
-        if self.durable() >= index {
-            return true;
-        }
-        let gate = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (_gate, timeout) = self
-            .published
-            .wait_timeout_while(gate, patience, |()| self.durable() < index)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        !timeout.timed_out()
+        self.published.wait(patience, || self.durable() >= index)
     }
 }
 
