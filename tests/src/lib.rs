@@ -5,7 +5,10 @@
 //! them first. Nothing here links the product.
 
 mod c_program;
+mod cluster;
+mod load;
 mod module;
+mod network;
 mod process;
 mod program;
 mod region;
@@ -13,8 +16,11 @@ mod scratch;
 mod token;
 
 pub use c_program::compile;
+pub use cluster::SmallDisk;
+pub use load::{Load, Report, logged_in};
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
-pub use process::{hsm_process, kill_hard, stop};
+pub use network::Network;
+pub use process::{hsm_process, kill_hard, signal, stop};
 pub use program::{Program, program, release};
 pub use region::Region;
 pub use scratch::Scratch;

@@ -27,6 +27,15 @@ pub fn kill_hard(process: u32) {
     end(process, "-KILL");
 }
 
+/// Sends a signal: `-STOP`, `-CONT`.
+///
+/// # Panics
+/// Where the process is not there.
+pub fn signal(process: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.is_ok_and(|s| s.success()), "kill {signal} {process}");
+}
+
 /// Asks a process to stop in order, and waits until it has.
 ///
 /// # Panics

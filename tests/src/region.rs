@@ -15,8 +15,9 @@ pub struct Region {
     pub scratch: Scratch,
     /// What `strongroom env --json` gives.
     pub environment: BTreeMap<String, String>,
-    /// The HSM's address.
+    /// The first HSM's address.
     pub address: String,
+    hsms: usize,
 }
 
 impl Region {
@@ -26,16 +27,26 @@ impl Region {
     /// Where it does not come up.
     #[must_use]
     pub fn up(name: &str) -> Self {
+        Self::cluster(name, 1)
+    }
+
+    /// Sets up and starts a region of so many HSMs.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn cluster(name: &str, hsms: usize) -> Self {
         let scratch = Scratch::new(name);
-        // 127.x.y.z by process and count: tests run side by side, in one process and in several.
+        // 127.x.y.z by process and count: tests run side by side, in one process and in several. A
+        // region has the addresses of its zones too: (y, y + 1, y + 2) and some z.
         let process = std::process::id();
         let address = format!(
             "127.{}.{}.{}",
-            10 + process / 250 % 200,
-            1 + process % 250,
-            10 + COUNT.fetch_add(1, Ordering::Relaxed) % 240
+            10 + process / 80 % 240,
+            1 + process % 80 * 3,
+            10 + COUNT.fetch_add(1, Ordering::Relaxed) % 24 * 10
         );
-        let mut region = Self { scratch, environment: BTreeMap::new(), address };
+        let mut region = Self { scratch, environment: BTreeMap::new(), address, hsms };
         region.start();
         region.environment = region.read_environment();
         region
@@ -52,7 +63,18 @@ impl Region {
     /// # Panics
     /// Where it fails.
     pub fn start(&self) -> String {
-        self.strongroom("up").args(["--address", &self.address]).text()
+        self.strongroom("up")
+            .args(["--address", &self.address, "--hsms", &self.hsms.to_string()])
+            .text()
+    }
+
+    /// `strongroom up --hsms N`: more HSMs, or fewer; `start` then keeps to that number.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn resize(&mut self, hsms: usize) -> String {
+        self.hsms = hsms;
+        self.start()
     }
 
     /// `strongroom COMMAND --dir …` on this region.

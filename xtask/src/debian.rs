@@ -15,6 +15,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("p11-kit", "the peer with a process border"),
     ("openjdk-17-jdk-headless", "keytool and jarsigner with keys in the token"),
     ("libp11-kit-dev", "a pkcs11.h to compile C programs with"),
+    ("iproute2", "network namespaces of the tests"),
+    ("nftables", "partitions between HSMs"),
     ("gdb", "a dump of a client's memory, searched for secrets"),
     ("binutils", "strings and nm"),
 ];
