@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use cryptoki_sys::*;
 use strongroom_crypto::{Curve, Key, SecretBytes};
-use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, UseLog};
+use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, Options, UseLog};
 use strongroom_vault::attributes::Attribute as Given;
 use strongroom_vault::{
     Actor, ClientId, Command, Committed, Entry, LogIndex, ObjectId, Personality, ReplicationError,
@@ -108,13 +108,14 @@ pub(crate) struct Hsm {
 impl Hsm {
     fn over(disk: Disk) -> Self {
         let memory = Arc::new(Memory::new(disk));
-        let secrets = EngineSecrets {
+        let secrets = Arc::new(EngineSecrets {
             masking: SecretBytes::new(vec![0x11; 32]),
             ticket: SecretBytes::new(vec![0x22; 32]),
-        };
+        });
         let identity = Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false };
         let replicator = Arc::clone(&memory) as Arc<dyn Replicator>;
-        let engine = Engine::new(replicator, secrets, identity, Arc::new(NoLog), || NOW_MS);
+        let options = Options { clock: Arc::new(|| NOW_MS), ..Options::default() };
+        let engine = Engine::new(replicator, secrets, identity, Arc::new(NoLog), options);
         let peer = "fuzz".to_owned();
         let connection = engine.connect(Channel { binding: BINDING, local: false, peer });
         Self { engine, memory, connection }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use strongroom_crypto::SecretBytes;
 use strongroom_vault::{
     Actor, ClientId, Command, Entry, Handle, LogIndex, LoginId, Object, Outcome, Refusal,
     Replicator,
@@ -17,7 +16,9 @@ use crate::connection::{Channel, Connection};
 use crate::content::Content;
 use crate::error::Error;
 use crate::mask::Masking;
+use crate::options::{Clock, Options};
 use crate::password::Passwords;
+use crate::secrets::EpochSecrets;
 use crate::ticket::Tickets;
 
 /// How long a request waits for this HSM to catch up with what its client, or the request itself,
@@ -27,14 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ABSENCE_CHECK_MS: u64 = 60_000;
 /// Logins closed by one entry of the log.
 const CLOSED_LOGINS_MAX: usize = 256;
-
-/// The cluster's secrets that an engine works with. Wiped when dropped.
-pub struct EngineSecrets {
-    /// What objects are masked under, 32 bytes.
-    pub masking: SecretBytes,
-    /// What tickets are authenticated under, 32 bytes.
-    pub ticket: SecretBytes,
-}
 
 /// What this HSM says of itself.
 #[derive(Clone, Debug)]
@@ -49,7 +42,7 @@ pub struct Identity {
 pub struct Engine {
     pub(crate) replicator: Arc<dyn Replicator>,
     pub(crate) identity: Identity,
-    pub(crate) clock: fn() -> u64,
+    pub(crate) clock: Clock,
     pub(crate) masking: Masking,
     pub(crate) tickets: Tickets,
     pub(crate) passwords: Passwords,
@@ -63,26 +56,26 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An HSM over a state that others may change too. `clock` gives milliseconds since 1970;
-    /// `use_log` takes the records of key use.
+    /// An HSM over a state that others may change too. `use_log` takes the records of key use.
     #[must_use]
     pub fn new(
         replicator: Arc<dyn Replicator>,
-        secrets: EngineSecrets,
+        secrets: Arc<dyn EpochSecrets>,
         identity: Identity,
         use_log: Arc<dyn UseLog>,
-        clock: fn() -> u64,
+        options: Options,
     ) -> Arc<Self> {
-        let EngineSecrets { masking, ticket } = secrets;
+        let Options { clock, password_cost } = options;
+        let first_handle = first_session_handle(clock());
         Arc::new(Self {
             replicator,
             identity,
             clock,
-            masking: Masking::new(masking),
-            tickets: Tickets::new(ticket.as_bytes()),
-            passwords: Passwords::new(),
+            masking: Masking::new(Arc::clone(&secrets)),
+            tickets: Tickets::new(secrets),
+            passwords: Passwords::new(password_cost),
             contents: Contents::default(),
-            clients: Clients::new(first_session_handle(clock())),
+            clients: Clients::new(first_handle),
             uses: UseBuffers::new(use_log),
             connections: AtomicU64::new(0),
             swept: AtomicU64::new(0),

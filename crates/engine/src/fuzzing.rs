@@ -1,14 +1,17 @@
 //! Entrances for the fuzz targets: decoders that in service see only bytes that were authenticated.
 //! An HSM that restores a backup, or whose disk lies, must not fall over them all the same.
 
+use std::sync::Arc;
+
 use prost::Message;
-use strongroom_crypto::Key;
+use strongroom_crypto::{Key, SecretBytes};
 use strongroom_vault::attributes::Attribute;
 use strongroom_vault::{ClientId, LoginId, Meta, ObjectId, PasswordVerifier, Role, UserId};
 
 use crate::content::Content;
 use crate::mask::{self, Body, Masking};
 use crate::password::Stored;
+use crate::secrets::{EngineSecrets, EpochSecrets};
 use crate::ticket::{Claim, Tickets};
 
 const DOMAIN: [u8; 16] = [1; 16];
@@ -17,7 +20,7 @@ const DOMAIN: [u8; 16] = [1; 16];
 #[must_use]
 pub fn ticket(client_public_key: &[u8; 32]) -> Vec<u8> {
     let claim = Claim { login: LoginId(9), user: UserId(3), role: Role::CryptoUser };
-    tickets().issue(claim, client_public_key, &DOMAIN)
+    tickets().issue(claim, client_public_key, &DOMAIN).unwrap_or_default()
 }
 
 /// Whether a ticket and its proof are accepted: as they are, and with the bytes but the last 32
@@ -25,12 +28,19 @@ pub fn ticket(client_public_key: &[u8; 32]) -> Vec<u8> {
 #[must_use]
 pub fn check_ticket(ticket: &[u8], proof: &[u8], binding: &[u8; 32]) -> [bool; 2] {
     let authenticated = tickets().authenticate(&ticket[..ticket.len().saturating_sub(32)]);
-    [ticket, &authenticated]
+    [ticket, &authenticated.unwrap_or_default()]
         .map(|ticket| tickets().check(ticket, proof, binding, ClientId([2; 16]), &DOMAIN).is_ok())
 }
 
+fn secrets() -> Arc<dyn EpochSecrets> {
+    Arc::new(EngineSecrets {
+        masking: SecretBytes::new(vec![4; 32]),
+        ticket: SecretBytes::new(vec![3; 32]),
+    })
+}
+
 fn tickets() -> Tickets {
-    Tickets::new(&[3; 32])
+    Tickets::new(secrets())
 }
 
 /// An object's body, as it is before it is masked.
@@ -49,8 +59,7 @@ pub fn read_body(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Whether a masked blob opens.
 #[must_use]
 pub fn unmasks(blob: &[u8], meta: &Meta) -> bool {
-    let masking = Masking::new(strongroom_crypto::SecretBytes::new(vec![4; 32]));
-    masking.unmask(&DOMAIN, ObjectId([5; 16]), meta, blob).is_ok()
+    Masking::new(secrets()).unmask(&DOMAIN, ObjectId([5; 16]), meta, blob).is_ok()
 }
 
 /// The point inside CKA_EC_POINT.

@@ -20,6 +20,7 @@
 //! | `operations`, `wrapping`, `parameters` | mechanisms at work |
 //! | `content`, `mask`, `cache`, `session` | what objects hold, and where it is kept |
 //! | `audit` | records of key use |
+//! | `secrets`, `options` | what the HSM gives its engine |
 
 #![forbid(unsafe_code)]
 
@@ -41,9 +42,11 @@ mod mask;
 mod material;
 mod objects;
 mod operations;
+mod options;
 mod parameters;
 mod password;
 mod search;
+mod secrets;
 mod session;
 mod template;
 mod ticket;
@@ -53,4 +56,6 @@ mod wrapping;
 
 pub use audit::UseLog;
 pub use connection::{Channel, Connection};
-pub use engine::{Engine, EngineSecrets, Identity};
+pub use engine::{Engine, Identity};
+pub use options::{Clock, Options, PasswordCost};
+pub use secrets::{EngineSecrets, EpochSecrets};

@@ -33,7 +33,7 @@ impl Connection {
         };
         let claim = Claim { login: id, user: user.id, role };
         let domain = self.glance(strongroom_vault::State::masking_domain);
-        let ticket = self.engine.tickets.issue(claim, &public_key, &domain);
+        let ticket = self.engine.tickets.issue(claim, &public_key, &domain)?;
         Ok(message::Outcome::Login(LoginReply { ticket, user_id: user.id.0, role: login.role }))
     }
 

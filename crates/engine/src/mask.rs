@@ -4,8 +4,9 @@
 //! enters the log, the store or a backup. Never: a blob that opens under another object's id, in
 //! another masking domain, or as an object of another type.
 //!
-//! A blob is a format byte ([`FORMAT`]), a nonce of 12 bytes, and AES-256-GCM's ciphertext and tag of
-//! an encoded [`Body`]. The key is HKDF-SHA256 of the cluster's masking key over the masking domain
+//! A blob is a format byte ([`FORMAT`]), the epoch of the masking key (8 bytes, big-endian), a nonce of
+//! 12 bytes, and AES-256-GCM's ciphertext and tag of an encoded [`Body`]. Format 1 has no epoch: it is
+//! of the first. The key is HKDF-SHA256 of the cluster's masking key over the masking domain
 //! and the object id. One object is sealed a few times in its life at most, so a random nonce under
 //! its own key never repeats.
 
@@ -13,15 +14,20 @@ use std::sync::Arc;
 
 use prost::Message;
 use strongroom_crypto::symmetric::{self, AeadKey};
-use strongroom_crypto::{Curve, Key, KeyKind, SecretBytes};
+use strongroom_crypto::{Curve, Key, KeyKind};
 use strongroom_vault::attributes::Attribute;
 use strongroom_vault::{Flags, Meta, ObjectId};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::content::{Content, Origin};
 use crate::error::Error;
+use crate::secrets::EpochSecrets;
 
-const FORMAT: u8 = 1;
+/// The format that is written.
+const FORMAT: u8 = 2;
+/// Of the first epoch, which it does not name.
+const FORMAT_WITHOUT_EPOCH: u8 = 1;
+const EPOCH_BYTES: usize = 8;
 const NONCE_BYTES: usize = 12;
 const CONTEXT: &[u8] = b"strongroom masked object 1\0";
 
@@ -99,13 +105,12 @@ macro_rules! opaque {
 }
 opaque!(Body, BodyAttribute, BodyKey);
 
-/// Seals and opens objects under the cluster's masking key.
-pub(crate) struct Masking(SecretBytes);
+/// Seals objects under the cluster's newest masking key, and opens them under the key of their epoch.
+pub(crate) struct Masking(Arc<dyn EpochSecrets>);
 
 impl Masking {
-    /// With the cluster's masking key.
-    pub(crate) fn new(masking_key: SecretBytes) -> Self {
-        Self(masking_key)
+    pub(crate) fn new(secrets: Arc<dyn EpochSecrets>) -> Self {
+        Self(secrets)
     }
 
     /// Seals a content for the object `id`.
@@ -119,9 +124,12 @@ impl Masking {
         let mut nonce = [0; NONCE_BYTES];
         strongroom_crypto::random(&mut nonce)?;
         let associated = associated(domain, id, content.origin.class, content.origin.key_type);
-        let sealed = self.key(domain, id)?.seal(nonce, &associated, &body);
-        let mut blob = Vec::with_capacity(1 + NONCE_BYTES + sealed.len());
+        let epoch = self.0.epoch();
+        let key = self.key(epoch, domain, id)?.ok_or(Error::Bug("no newest masking key"))?;
+        let sealed = key.seal(nonce, &associated, &body);
+        let mut blob = Vec::with_capacity(1 + EPOCH_BYTES + NONCE_BYTES + sealed.len());
         blob.push(FORMAT);
+        blob.extend_from_slice(&epoch.to_be_bytes());
         blob.extend_from_slice(&nonce);
         blob.extend_from_slice(&sealed);
         Ok(blob)
@@ -139,14 +147,12 @@ impl Masking {
         blob: &[u8],
     ) -> Result<Arc<Content>, Error> {
         let damaged = || Error::Damaged("a masked object does not open");
-        let (format, rest) = blob.split_first().ok_or_else(damaged)?;
+        let (epoch, rest) = epoch_of(blob).ok_or_else(damaged)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(damaged)?;
-        if *format != FORMAT {
-            return Err(damaged());
-        }
+        let key = self.key(epoch, domain, id)?;
+        let key = key.ok_or(Error::Damaged("a masked object is of an epoch without a key"))?;
         let associated = associated(domain, id, meta.class, meta.key_type);
-        let body =
-            self.key(domain, id)?.open(*nonce, &associated, sealed).map_err(|_| damaged())?;
+        let body = key.open(*nonce, &associated, sealed).map_err(|_| damaged())?;
         let content = decode(Body::decode(body.as_bytes()).map_err(|_| damaged())?)?;
         if !content.origin.allows(meta) {
             return Err(Error::Damaged("an object's record is not what was sealed"));
@@ -154,9 +160,24 @@ impl Masking {
         Ok(Arc::new(content))
     }
 
-    fn key(&self, domain: &[u8; 16], id: ObjectId) -> Result<AeadKey, Error> {
+    /// `None` where the epoch's key is not here.
+    fn key(&self, epoch: u64, domain: &[u8; 16], id: ObjectId) -> Result<Option<AeadKey>, Error> {
+        let Some(masking) = self.0.masking(epoch) else { return Ok(None) };
         let info = [CONTEXT, domain, &id.0].concat();
-        Ok(AeadKey::from_secret(&symmetric::derive(self.0.as_bytes(), &info))?)
+        Ok(Some(AeadKey::from_secret(&symmetric::derive(masking.as_bytes(), &info))?))
+    }
+}
+
+/// The epoch that a blob was sealed in, and what follows it.
+fn epoch_of(blob: &[u8]) -> Option<(u64, &[u8])> {
+    let (format, rest) = blob.split_first()?;
+    match *format {
+        FORMAT_WITHOUT_EPOCH => Some((1, rest)),
+        FORMAT => {
+            let (epoch, rest) = rest.split_first_chunk::<EPOCH_BYTES>()?;
+            Some((u64::from_be_bytes(*epoch), rest))
+        }
+        _ => None,
     }
 }
 
@@ -228,12 +249,42 @@ fn decode_key(key: &BodyKey) -> Result<Key, Error> {
 mod tests {
     use super::*;
     use cryptoki_sys::*;
+    use strongroom_crypto::SecretBytes;
 
     const DOMAIN: [u8; 16] = [1; 16];
     const ID: ObjectId = ObjectId([2; 16]);
 
+    /// Keys that depend on their epoch.
+    struct Epochs {
+        newest: u64,
+        seed: u8,
+    }
+
+    impl EpochSecrets for Epochs {
+        fn epoch(&self) -> u64 {
+            self.newest
+        }
+
+        fn masking(&self, epoch: u64) -> Option<SecretBytes> {
+            let key = vec![self.seed.wrapping_add(epoch as u8); 32];
+            (1..=self.newest).contains(&epoch).then(|| SecretBytes::new(key))
+        }
+
+        fn ticket(&self, _epoch: u64) -> Option<SecretBytes> {
+            None
+        }
+    }
+
+    fn at(newest: u64, seed: u8) -> Masking {
+        Masking::new(Arc::new(Epochs { newest, seed }))
+    }
+
+    fn under(seed: u8) -> Masking {
+        at(1, seed)
+    }
+
     fn masking() -> Masking {
-        Masking::new(SecretBytes::new(vec![9; 32]))
+        under(9)
     }
 
     fn object() -> (Meta, Arc<Content>) {
@@ -259,6 +310,25 @@ mod tests {
         assert_eq!(opened.given(0x8000_0001), Some(&b"note"[..]));
         let material = value(&content);
         assert!(!blob.windows(material.len()).any(|window| window == &material[..]));
+    }
+
+    #[test]
+    fn a_blob_opens_as_long_as_the_key_of_its_epoch_is_there() {
+        let (meta, content) = object();
+        let blob = masking().mask(&DOMAIN, ID, &content).unwrap();
+        assert!(at(3, 9).unmask(&DOMAIN, ID, &meta, &blob).is_ok());
+        let newer = at(3, 9).mask(&DOMAIN, ID, &content).unwrap();
+        assert_eq!(epoch_of(&newer).map(|(epoch, _)| epoch), Some(3));
+        assert!(at(3, 9).unmask(&DOMAIN, ID, &meta, &newer).is_ok());
+        assert!(at(2, 9).unmask(&DOMAIN, ID, &meta, &newer).is_err());
+    }
+
+    #[test]
+    fn a_blob_without_an_epoch_is_of_the_first() {
+        let (meta, content) = object();
+        let blob = masking().mask(&DOMAIN, ID, &content).unwrap();
+        let old = [&[FORMAT_WITHOUT_EPOCH], &blob[1 + EPOCH_BYTES..]].concat();
+        assert!(at(3, 9).unmask(&DOMAIN, ID, &meta, &old).is_ok());
     }
 
     #[test]
@@ -293,7 +363,7 @@ mod tests {
         assert!(fails(DOMAIN, ID, &generic, &blob));
         let open = Meta { flags: Flags::TOKEN, ..meta.clone() };
         assert!(fails(DOMAIN, ID, &open, &blob));
-        let other = Masking::new(SecretBytes::new(vec![8; 32]));
+        let other = under(8);
         assert!(other.unmask(&DOMAIN, ID, &meta, &blob).is_err());
     }
 

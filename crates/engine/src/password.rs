@@ -1,8 +1,8 @@
 //! Passwords: which are allowed, and their memory-hard verifiers.
 //!
-//! Argon2id (RFC 9106) with OWASP's first parameters: 19 MiB, two passes, one lane. A verifier is a
-//! PHC string, so a later change of parameters leaves old ones readable. At most
-//! [`HASHES_AT_ONCE`] hashes run at a time: logins must not take the cores from signatures.
+//! Argon2id (RFC 9106) at the cost that [`PasswordCost`] says, in one lane. A verifier is a PHC
+//! string, so a later change of parameters leaves old ones readable. At most [`HASHES_AT_ONCE`]
+//! hashes run at a time: logins must not take the cores from signatures.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,11 +16,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::options::PasswordCost;
 
-/// Memory of one hash, in KiB.
-const MEMORY_KIB: u32 = 19 * 1024;
-/// Passes over the memory.
-const PASSES: u32 = 2;
 /// Bytes of a salt.
 const SALT_BYTES: usize = 16;
 /// Bytes of a hash.
@@ -79,6 +76,7 @@ pub(crate) fn check_rules(personality: Personality, password: &[u8]) -> Result<(
 
 /// Makes and checks verifiers, a bounded number at a time.
 pub(crate) struct Passwords {
+    cost: PasswordCost,
     free: AtomicUsize,
     freed: Gate,
 }
@@ -87,8 +85,8 @@ pub(crate) struct Passwords {
 pub(crate) struct Turn<'a>(&'a Passwords);
 
 impl Passwords {
-    pub(crate) fn new() -> Self {
-        Self { free: AtomicUsize::new(HASHES_AT_ONCE), freed: Gate::new() }
+    pub(crate) fn new(cost: PasswordCost) -> Self {
+        Self { cost, free: AtomicUsize::new(HASHES_AT_ONCE), freed: Gate::new() }
     }
 
     /// Waits for a turn. A login holds it from the charge to the comparison, so the rate of
@@ -124,7 +122,8 @@ impl Turn<'_> {
     pub(crate) fn verifier(&self, password: &[u8]) -> Result<PasswordVerifier, Error> {
         let mut salt = [0; SALT_BYTES];
         strongroom_crypto::random(&mut salt)?;
-        let params = Params::new(MEMORY_KIB, PASSES, 1, Some(HASH_BYTES))
+        let cost = self.0.cost;
+        let params = Params::new(cost.memory_kib, cost.passes, 1, Some(HASH_BYTES))
             .map_err(|_| Error::Bug("argon2 parameters"))?;
         let hash = hash(password, &salt, &params)?;
         let salt = SaltString::encode_b64(&salt).map_err(|_| Error::Bug("salt"))?;
@@ -228,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_verifier_accepts_its_password_and_no_other() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new(PasswordCost::default());
         let turn = passwords.turn().unwrap();
         let verifier = turn.verifier(b"correct horse").unwrap();
         assert!(verifier.0.starts_with(b"$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -240,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_verifier_that_is_no_phc_string_is_damage() {
-        let passwords = Passwords::new();
+        let passwords = Passwords::new(PasswordCost::default());
         let turn = passwords.turn().unwrap();
         for text in [
             &b"\xff"[..],

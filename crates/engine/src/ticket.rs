@@ -1,15 +1,21 @@
 //! Tickets: what a login gives, and every HSM of the cluster accepts on a connection whose other end
 //! proves that it holds the ticket's key.
 //!
-//! A ticket is a format byte, an encoded [`Claims`], and its HMAC-SHA256 under the cluster's ticket
-//! key. Whether its login is still open is in the state: logout, a new password and a deleted user end
+//! A ticket is a format byte, the epoch of the cluster's ticket key (8 bytes, big-endian), an encoded
+//! [`Claims`], and the HMAC-SHA256 of all that under the key. Whether its login is still open is in the state: logout, a new password and a deleted user end
 //! it there. It is no secret: without the private half of `client_public_key` it opens nothing.
+
+use std::sync::Arc;
 
 use prost::Message;
 use strongroom_crypto::{SecretBytes, ed25519, symmetric};
 use strongroom_vault::{ClientId, LoginId, Role, UserId};
 
-const FORMAT: u8 = 1;
+use crate::error::Error;
+use crate::secrets::EpochSecrets;
+
+const FORMAT: u8 = 2;
+const HEAD_BYTES: usize = 1 + 8;
 const MAC_BYTES: usize = 32;
 /// More than a ticket ever has, in bytes.
 const TICKET_BYTES_MAX: usize = 512;
@@ -48,12 +54,17 @@ pub(crate) enum TicketError {
 }
 
 /// Makes and checks tickets.
-pub(crate) struct Tickets(SecretBytes);
+pub(crate) struct Tickets(Arc<dyn EpochSecrets>);
 
 impl Tickets {
-    /// With the cluster's ticket key.
-    pub(crate) fn new(ticket_key: &[u8]) -> Self {
-        Self(symmetric::derive(ticket_key, b"strongroom ticket 1"))
+    pub(crate) fn new(secrets: Arc<dyn EpochSecrets>) -> Self {
+        Self(secrets)
+    }
+
+    /// `None` where the epoch's key is not here.
+    fn key(&self, epoch: u64) -> Option<SecretBytes> {
+        let key = self.0.ticket(epoch)?;
+        Some(symmetric::derive(key.as_bytes(), b"strongroom ticket 1"))
     }
 
     /// A ticket for a login.
@@ -62,7 +73,7 @@ impl Tickets {
         claim: Claim,
         client_public_key: &[u8; 32],
         domain: &[u8; 16],
-    ) -> Vec<u8> {
+    ) -> Result<Vec<u8>, Error> {
         let claims = Claims {
             login: claim.login.0,
             user: claim.user.0,
@@ -71,14 +82,16 @@ impl Tickets {
             domain: domain.to_vec(),
         };
         let mut signed = vec![FORMAT];
+        signed.extend_from_slice(&self.0.epoch().to_be_bytes());
         signed.extend_from_slice(&claims.encode_to_vec());
         self.authenticate(&signed)
     }
 
-    /// Bytes with their MAC.
-    pub(crate) fn authenticate(&self, signed: &[u8]) -> Vec<u8> {
-        let mac = symmetric::hmac_sha256(self.0.as_bytes(), signed);
-        [signed, &mac].concat()
+    /// Bytes with their MAC under the newest key.
+    pub(crate) fn authenticate(&self, signed: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = self.key(self.0.epoch()).ok_or(Error::Bug("no newest ticket key"))?;
+        let mac = symmetric::hmac_sha256(key.as_bytes(), signed);
+        Ok([signed, &mac].concat())
     }
 
     /// The login that a ticket names, where `proof` is its key's signature over this connection.
@@ -106,12 +119,16 @@ impl Tickets {
             return None;
         }
         let (signed, mac) = ticket.split_at_checked(ticket.len().checked_sub(MAC_BYTES)?)?;
-        if !symmetric::verify_hmac(self.0.as_bytes(), signed, mac) {
+        let ([format, epoch @ ..], encoded) = signed.split_first_chunk::<HEAD_BYTES>()?;
+        if *format != FORMAT {
             return None;
         }
-        let (format, encoded) = signed.split_first()?;
+        let key = self.key(u64::from_be_bytes(*epoch))?;
+        if !symmetric::verify_hmac(key.as_bytes(), signed, mac) {
+            return None;
+        }
         let claims = Claims::decode(encoded).ok()?;
-        (*format == FORMAT && claims.domain == domain).then_some(claims)
+        (claims.domain == domain).then_some(claims)
     }
 }
 
@@ -124,6 +141,7 @@ fn role(number: u32) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::EngineSecrets;
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
     const DOMAIN: [u8; 16] = [3; 16];
@@ -131,11 +149,19 @@ mod tests {
     const CLIENT: ClientId = ClientId([7; 16]);
     const CLAIM: Claim = Claim { login: LoginId(12), user: UserId(3), role: Role::CryptoUser };
 
+    fn under(seed: u8) -> Tickets {
+        let secrets = EngineSecrets {
+            masking: SecretBytes::new(vec![0; 32]),
+            ticket: SecretBytes::new(vec![seed; 32]),
+        };
+        Tickets::new(Arc::new(secrets))
+    }
+
     fn parts() -> (Tickets, Ed25519KeyPair, Vec<u8>, Vec<u8>) {
-        let tickets = Tickets::new(&[1; 32]);
+        let tickets = under(1);
         let pair = Ed25519KeyPair::generate().unwrap();
         let public = pair.public_key().as_ref().try_into().unwrap();
-        let ticket = tickets.issue(CLAIM, &public, &DOMAIN);
+        let ticket = tickets.issue(CLAIM, &public, &DOMAIN).unwrap();
         let proof = pair.sign(&strongroom_wire::attach_statement(&BINDING, &CLIENT.0));
         let proof = proof.as_ref().to_vec();
         (tickets, pair, ticket, proof)
@@ -162,7 +188,7 @@ mod tests {
     #[test]
     fn a_ticket_of_another_key_or_cluster_is_forged() {
         let (tickets, _, ticket, proof) = parts();
-        let other = Tickets::new(&[2; 32]);
+        let other = under(2);
         let forged = Err(TicketError::Forged);
         assert_eq!(other.check(&ticket, &proof, &BINDING, CLIENT, &DOMAIN), forged);
         assert_eq!(tickets.check(&ticket, &proof, &BINDING, CLIENT, &[4; 16]), forged);

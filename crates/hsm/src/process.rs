@@ -16,7 +16,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use strongroom_cluster::OneVoter;
 use strongroom_crypto::{SecretBytes, memory};
-use strongroom_engine::{Engine, EngineSecrets, Identity, UseLog};
+use strongroom_engine::{Engine, EngineSecrets, Identity, Options, UseLog};
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{ReplicationError, Replicator};
@@ -29,7 +29,7 @@ use crate::listener::{Door, accept_until_stopped};
 use crate::local::take_or_join;
 use crate::site::{Hsm, Site};
 use crate::stop::{Stop, StopRequest};
-use crate::{Config, Endpoint, Error, SealKind, clock, confine, folder, passphrase, stop};
+use crate::{Config, Endpoint, Error, SealKind, confine, folder, passphrase, stop};
 
 /// Descriptors for the connections of [`strongroom_wire::limits::CONNECTIONS_MAX`], the store's,
 /// and some.
@@ -98,13 +98,13 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     create_cluster(config, &*replicator, &secrets)?;
     let engine = Engine::new(
         Arc::clone(&replicator) as Arc<dyn Replicator>,
-        EngineSecrets {
+        Arc::new(EngineSecrets {
             masking: SecretBytes::copied(secrets.masking.current().bytes()),
             ticket: SecretBytes::copied(secrets.ticket.current().bytes()),
-        },
+        }),
         Identity { hsm_id: secrets.hsm_id.clone(), fips_mode: false },
         Arc::new(AuditOfUse { replicator: Arc::clone(&replicator), stop: stop.clone() }),
-        clock::now_ms,
+        Options::default(),
     );
     let hsm = Hsm { engine, replicator, secrets, stop, seal: seal.name(), started };
     let (doors, trust) = site.open(&hsm)?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use strongroom_crypto::SecretBytes;
-use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, UseLog};
+use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, Options, UseLog};
 use strongroom_vault::{
     Actor, Change, ClientId, Command, Committed, Entry, LogIndex, ObjectId, Personality,
     ReplicationError, Replicator, SharedState, State, codec,
@@ -172,13 +172,13 @@ impl Hsm {
         let uses = Arc::new(Uses::default());
         let engine = Engine::new(
             Arc::clone(&memory) as Arc<dyn Replicator>,
-            EngineSecrets {
+            Arc::new(EngineSecrets {
                 masking: SecretBytes::new(vec![0x11; 32]),
                 ticket: SecretBytes::new(vec![0x22; 32]),
-            },
+            }),
             Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false },
             Arc::clone(&uses) as Arc<dyn UseLog>,
-            now_ms,
+            Options { clock: Arc::new(now_ms), ..Options::default() },
         );
         Self { engine, memory, uses }
     }
