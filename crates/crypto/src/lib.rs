@@ -29,6 +29,7 @@ pub mod memory;
 mod params;
 mod pkcs1;
 mod random;
+pub mod sealing;
 mod secret;
 mod sign;
 pub mod symmetric;

@@ -6,6 +6,7 @@ use std::ptr;
 use aws_lc_sys as sys;
 
 use super::{Failed, Owned, ok};
+use crate::SecretBytes;
 use crate::hash::{Hash, LONGEST};
 
 /// aws-lc's description of a hash: a static, valid for ever.
@@ -141,4 +142,79 @@ pub(crate) fn hkdf_sha256(key: &[u8], info: &[u8], out: &mut [u8]) -> Result<(),
             info.len(),
         )
     })
+}
+
+/// HKDF-Extract of RFC 5869 with SHA-256.
+pub(crate) fn hkdf_extract_sha256(salt: &[u8], key: &[u8]) -> Result<SecretBytes, Failed> {
+    let mut out = SecretBytes::zeroed(Hash::Sha256.len());
+    let mut length = out.len();
+    // SAFETY: salt and key are read by their lengths; 32 bytes are written, which is the room.
+    ok(unsafe {
+        sys::HKDF_extract(
+            out.as_mut_bytes().as_mut_ptr(),
+            &mut length,
+            description(Hash::Sha256),
+            key.as_ptr(),
+            key.len(),
+            salt.as_ptr(),
+            salt.len(),
+        )
+    })?;
+    Ok(out)
+}
+
+/// HKDF-Expand of RFC 5869 with SHA-256, to `length` bytes.
+pub(crate) fn hkdf_expand_sha256(
+    key: &[u8],
+    info: &[u8],
+    length: usize,
+) -> Result<SecretBytes, Failed> {
+    let mut out = SecretBytes::zeroed(length);
+    // SAFETY: key and info are read by their lengths, and the output has the length that is said.
+    ok(unsafe {
+        sys::HKDF_expand(
+            out.as_mut_bytes().as_mut_ptr(),
+            length,
+            description(Hash::Sha256),
+            key.as_ptr(),
+            key.len(),
+            info.as_ptr(),
+            info.len(),
+        )
+    })?;
+    Ok(out)
+}
+
+/// SHA3-256 of the parts, one after the other.
+pub(crate) fn sha3_256(parts: &[&[u8]]) -> SecretBytes {
+    // SAFETY: takes nothing and returns a pointer to a static.
+    keccak(unsafe { sys::EVP_sha3_256() }, parts, 32)
+}
+
+/// `length` bytes of SHAKE256 of `data`.
+pub(crate) fn shake256(data: &[u8], length: usize) -> SecretBytes {
+    // SAFETY: takes nothing and returns a pointer to a static.
+    keccak(unsafe { sys::EVP_shake256() }, &[data], length)
+}
+
+/// `length` is the hash's own, or any where it is extendable.
+fn keccak(description: *const sys::EVP_MD, parts: &[&[u8]], length: usize) -> SecretBytes {
+    let mut out = SecretBytes::zeroed(length);
+    // SAFETY: a fresh context is ours and initialised with a static description; the parts are read
+    // by their lengths; the output has the hash's length, or the one that is said to FinalXOF.
+    unsafe {
+        let context = Owned::new(sys::EVP_MD_CTX_new()).expect("hashing failed: out of memory");
+        must(sys::EVP_DigestInit_ex(context.as_ptr(), description, ptr::null_mut()));
+        for part in parts {
+            must(sys::EVP_DigestUpdate(context.as_ptr(), part.as_ptr().cast(), part.len()));
+        }
+        let start = out.as_mut_bytes().as_mut_ptr();
+        if description == sys::EVP_shake256() {
+            must(sys::EVP_DigestFinalXOF(context.as_ptr(), start, length));
+        } else {
+            assert_eq!(length, sys::EVP_MD_CTX_size(context.as_ptr()), "the hash's length");
+            must(sys::EVP_DigestFinal_ex(context.as_ptr(), start, ptr::null_mut()));
+        }
+    }
+    out
 }

@@ -11,6 +11,7 @@ pub(crate) mod bytes;
 pub(crate) mod cipher;
 pub(crate) mod digest;
 pub(crate) mod ec;
+pub(crate) mod kem;
 pub(crate) mod key_wrap;
 pub(crate) mod pkey;
 pub(crate) mod rsa;
