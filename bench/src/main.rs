@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod measure;
 mod module;
 mod raw;
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = if arguments.first().is_some_and(|a| a == "--measure") {
         measure::child(&arguments[1..])
+    } else if arguments.first().is_some_and(|a| a == "--fill") {
+        cluster::fill_child(&arguments[1..])
     } else {
         report::run(&arguments)
     };

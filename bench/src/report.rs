@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::Work;
 use crate::sides::{Field, Side};
 use crate::start;
+use crate::{Work, cluster};
 
 const ROUNDS: usize = 3;
 const MILLISECONDS: u64 = 1000;
@@ -77,8 +77,9 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
         budget("on demand ≤ 0.3 s", median(&measured.on_demand), |s| s <= 0.3);
     }
     budgets(&figures);
+    let cluster = if wanted("cluster") { cluster::run()? } else { Value::Null };
     let path = strongroom_tests::release().join("bench.json");
-    let all = json!({ "machine": machine(), "rounds": rounds, "start_seconds": starts });
+    let all = json!({ "machine": machine(), "rounds": rounds, "start_seconds": starts, "cluster": cluster });
     std::fs::write(&path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("\nevery round: {}", path.display());
     Ok(())
@@ -189,7 +190,7 @@ fn budgets(figures: &Figures) {
     }
 }
 
-fn budget(what: &str, figure: f64, met: impl Fn(f64) -> bool) {
+pub(crate) fn budget(what: &str, figure: f64, met: impl Fn(f64) -> bool) {
     println!("budget {what}: {figure:.2} {}", if met(figure) { "met" } else { "MISSED" });
 }
 
@@ -198,7 +199,7 @@ fn middle(figures: &[Figure]) -> Figure {
     Figure { rate: of(|f| f.rate), p50_us: of(|f| f.p50_us), p99_us: of(|f| f.p99_us) }
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
