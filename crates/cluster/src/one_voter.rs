@@ -4,46 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use strongroom_store::{BlobReader, Folder, Secrets, Store};
 use strongroom_vault::{
     Committed, Entry, LogIndex, ObjectId, ReplicationError, Replicator, SharedState, State,
 };
-use strongroom_wire::limits::LOG_ENTRIES_KEPT;
 
-use crate::Error;
 use crate::queue::{Proposal, Queue};
 use crate::sealing::EntrySealer;
 use crate::writer::Writer;
-
-/// What tests set, and else nobody.
-pub struct Options {
-    /// Milliseconds since 1970.
-    pub clock: fn() -> u64,
-    /// Called when the store failed or the writer panicked. It must end the process: what the disk
-    /// holds is not known any more.
-    pub fatal: Box<dyn Fn(&Error) + Send>,
-    /// Entries that the log keeps after they are applied.
-    pub log_entries_kept: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { clock: now_ms, fatal: Box::new(abort), log_entries_kept: LOG_ENTRIES_KEPT }
-    }
-}
-
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Ends the process without unwinding: no destructor may write to the store any more.
-fn abort(error: &Error) {
-    tracing::error!(%error, "fatal: this HSM ends, to start again from what its disk has");
-    std::process::abort();
-}
+use crate::{Error, Options};
 
 /// How much was committed since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,10 +13,10 @@ use strongroom_vault::{Committed, LogIndex, ReplicationError, codec};
 use strongroom_wire::limits::LOG_ENTRIES_CUT_MIN;
 use zeroize::Zeroizing;
 
-use crate::one_voter::{Options, Shared};
+use crate::one_voter::Shared;
 use crate::queue::{Proposal, Work};
 use crate::sealing::EntrySealer;
-use crate::{Error, describe};
+use crate::{Error, Options, describe};
 
 /// What the thread owns.
 pub(crate) struct Writer {

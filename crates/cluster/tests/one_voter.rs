@@ -143,11 +143,11 @@ fn a_retry_after_a_restart_gets_the_first_answer() {
 
 #[test]
 fn the_leader_stamps_time_and_time_never_goes_back() {
-    let clock = || 2_000_000_000_000;
+    let clock = Arc::new(|| 2_000_000_000_000);
     let (_root, path, voter, _) = running(Options { clock, ..Options::default() });
     assert_eq!(voter.state().read().time_ms(), 2_000_000_000_000);
     voter.stop();
-    let earlier = start_with(&path, Options { clock: || 1, ..Options::default() });
+    let earlier = start_with(&path, Options { clock: Arc::new(|| 1), ..Options::default() });
     let close = Command::CloseLogins { logins: Vec::new() };
     apply(&earlier, Entry { time_ms: u64::MAX, ..entry(Actor::System, close) });
     assert_eq!(earlier.state().read().time_ms(), 2_000_000_000_000);

@@ -50,6 +50,10 @@ number! {
     /// The number of one login, from its ticket's creation to its end: the log index that made it.
     LoginId(u64)
 }
+number! {
+    /// A member's number in the cluster, given by the vault and never again; 0 is none.
+    NodeId(u64)
+}
 random_id! {
     /// An object's identity for sealing, random, made by the engine before the handle is known.
     ObjectId

@@ -29,9 +29,24 @@ pub enum ReplicationError {
     /// same idempotency key.
     #[error("no majority of HSMs answered")]
     NoQuorum,
+    /// This HSM is cut off from the majority. It was not tried: nothing has happened.
+    #[error("this HSM is cut off from the majority")]
+    CutOff,
 }
 
-/// Agreement on a log of [`Entry`]s. One voter at first; openraft later.
+/// Whether an HSM is in touch with the majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// A leader was heard within a second; on the leader, a majority was.
+    Connected,
+    /// Not so.
+    CutOff {
+        /// Since the last contact.
+        for_: Duration,
+    },
+}
+
+/// Agreement on a log of [`Entry`]s.
 pub trait Replicator: Send + Sync {
     /// Proposes an entry and waits until it is durable and applied.
     ///
@@ -53,6 +68,21 @@ pub trait Replicator: Send + Sync {
     /// # Errors
     /// Where the store fails or the record does not open.
     fn blob(&self, id: ObjectId) -> Result<Option<Vec<u8>>, ReplicationError>;
+
+    /// Whether this HSM is in touch with the majority.
+    fn contact(&self) -> Contact {
+        Contact::Connected
+    }
+
+    /// The leader's HSM id, where one is known: for messages.
+    fn leader(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether this HSM leads: work that one HSM does for all is the leader's.
+    fn leads(&self) -> bool {
+        true
+    }
 }
 
 /// The applied state, with an index that tells readers without a lock what is durable.

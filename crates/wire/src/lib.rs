@@ -7,6 +7,7 @@
 //! - [`frame`]: how one message is cut out of a byte stream.
 //! - [`message`]: requests and replies of port 2223 (clients).
 //! - [`admin`]: requests and replies of port 2224 (administration).
+//! - [`peer`]: requests and replies of port 2225 (HSM to HSM).
 //! - [`limits`]: the one table of limits.
 //! - [`wipe`]: how what was in a message is taken out of memory.
 //! - [`vendor`]: AWS CloudHSM's own PKCS#11 constants.
@@ -17,6 +18,7 @@ pub mod admin;
 pub mod frame;
 pub mod limits;
 pub mod message;
+pub mod peer;
 pub mod vendor;
 pub mod wipe;
 

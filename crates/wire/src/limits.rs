@@ -71,3 +71,25 @@ pub const AUDIT_DELAY_MS_MAX: u64 = 500;
 /// Key-use records that wait, in bytes. At a sixteenth of it they no longer wait for company; beyond
 /// it, whoever uses a key waits for the disk.
 pub const AUDIT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// HSMs and witnesses of a cluster.
+pub const MEMBERS_MAX: usize = 32;
+/// A frame's payload between HSMs, in bytes: one entry of the log at its longest, and some.
+pub const PEER_FRAME_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Entries, or proposals, in one message between HSMs.
+pub const PEER_ENTRIES_MAX: usize = 4096;
+/// An identifier, an address or a reason in a message between HSMs, in bytes.
+pub const PEER_TEXT_BYTES_MAX: usize = 1024;
+/// One Raft entry's payload, in bytes: a batch of sealed entries.
+pub const LOG_PAYLOAD_BYTES_MAX: usize = 9 * 1024 * 1024;
+/// A batch takes no further entry once it has so many bytes; replication sends so many at a time.
+pub const BATCH_BYTES_ENOUGH: usize = 1024 * 1024;
+/// A snapshot's sealed chunk, in bytes.
+pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A change waits for a majority at most so long, in milliseconds.
+pub const PROPOSAL_MS_MAX: u64 = 3_000;
+/// A read waits for the leader's confirmation at most so long, in milliseconds.
+pub const READ_BARRIER_MS_MAX: u64 = 1_000;
+/// An HSM that has heard no leader for so long is cut off, in milliseconds; a leader, no majority.
+pub const CUT_OFF_MS: u64 = 1_000;
+/// A leader whose clock is further than this from its voters' median stamps nothing, in milliseconds.
+pub const CLOCK_APART_MS_MAX: u64 = 10_000;
