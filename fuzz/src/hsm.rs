@@ -11,8 +11,8 @@ use strongroom_crypto::{Curve, Key, SecretBytes};
 use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, Options, UseLog};
 use strongroom_vault::attributes::Attribute as Given;
 use strongroom_vault::{
-    Actor, ClientId, Command, Committed, Entry, LogIndex, ObjectId, Personality, ReplicationError,
-    Replicator, SharedState,
+    Actor, ClientId, Command, Committed, Entry, JoinPolicy, LogIndex, ObjectId, Personality,
+    ReplicationError, Replicator, SharedState,
 };
 use strongroom_wire::message::{
     self, Attach, Attribute, CreateObject, Hello, Login, Operation, Outcome, Reply, Request, Role,
@@ -218,7 +218,12 @@ pub(crate) fn scenes() -> &'static [Scene] {
 fn created(personality: Personality) -> Hsm {
     let mut hsm = Hsm::over(Disk::default());
     let cluster_id = fixed::CLUSTER_ID.to_owned();
-    let create = Command::CreateCluster { masking_domain: [7; 16], cluster_id, personality };
+    let create = Command::CreateCluster {
+        masking_domain: [7; 16],
+        cluster_id,
+        personality,
+        join_policy: JoinPolicy::Automatic,
+    };
     hsm.memory.system(create);
     hsm.hello();
     hsm.attach(&[]);

@@ -1,8 +1,8 @@
 //! An applied entry in the words of the audit log: who did what to what.
 
 use strongroom_store::audit::{ActorKind, ChangeRecord};
-use strongroom_vault::limits::USER_NAME_CHARS_MAX;
-use strongroom_vault::{Actor, Command, Entry, LogIndex, Outcome, Refusal, State};
+use strongroom_vault::limits::{HSM_ID_CHARS_MAX, USER_NAME_CHARS_MAX};
+use strongroom_vault::{Actor, Command, Entry, LogIndex, NodeId, Outcome, Refusal, State};
 
 /// What is known of an entry before it is applied: `state` still has the login that it may end.
 pub(crate) fn before(state: &State, index: LogIndex, entry: &Entry) -> ChangeRecord {
@@ -26,6 +26,7 @@ pub(crate) fn before(state: &State, index: LogIndex, entry: &Entry) -> ChangeRec
         handles,
         target_user,
         result: 0,
+        target_hsms: target_hsms(state, &entry.command),
     }
 }
 
@@ -56,6 +57,19 @@ fn name(command: &Command) -> &'static str {
         Command::CreateObjects { .. } => "create-objects",
         Command::DestroyObject { .. } => "destroy-object",
         Command::SetMeta { .. } => "set-meta",
+        Command::AddMember { .. } => "add-member",
+        Command::RequestJoin { .. } => "request-join",
+        Command::ApproveJoin { .. } => "approve-join",
+        Command::RemoveMember { .. } => "remove-member",
+        Command::UpdateMember { .. } => "update-member",
+        Command::SetJoinPolicy { .. } => "set-join-policy",
+        Command::SetCutOffPolicy { .. } => "set-cut-off-policy",
+        Command::SetRecoveryKeys { .. } => "set-recovery-keys",
+        Command::RotateSecrets { .. } => "rotate-secrets",
+        Command::Remask { .. } => "remask",
+        Command::InstallClusterCertificate { .. } => "install-cluster-certificate",
+        Command::MergeFailures { .. } => "merge-failures",
+        Command::Recovered { .. } => "recovered",
     }
 }
 
@@ -85,6 +99,43 @@ fn targets(state: &State, command: &Command) -> (Vec<u64>, String) {
         | Command::InitPin { .. }
         | Command::CloseLogins { .. }
         | Command::CreateObjects { .. } => (Vec::new(), String::new()),
+        Command::Remask { objects } => {
+            (objects.iter().map(|(handle, ..)| handle.0).collect(), String::new())
+        }
+        Command::AddMember { .. }
+        | Command::RequestJoin { .. }
+        | Command::ApproveJoin { .. }
+        | Command::RemoveMember { .. }
+        | Command::UpdateMember { .. }
+        | Command::SetJoinPolicy { .. }
+        | Command::SetCutOffPolicy { .. }
+        | Command::SetRecoveryKeys { .. }
+        | Command::RotateSecrets { .. }
+        | Command::InstallClusterCertificate { .. }
+        | Command::MergeFailures { .. }
+        | Command::Recovered { .. } => (Vec::new(), String::new()),
+    }
+}
+
+/// The HSMs that a command is about, by name: `state` still has those that it takes away.
+fn target_hsms(state: &State, command: &Command) -> Vec<String> {
+    let named = |node: &NodeId| state.member(*node).map(|member| member.hsm_id.clone());
+    match command {
+        Command::AddMember { member, .. } | Command::RequestJoin { member } => {
+            vec![member.hsm_id.chars().take(HSM_ID_CHARS_MAX).collect()]
+        }
+        Command::ApproveJoin { fingerprint } => {
+            let waiting = state.join_requests().find(|(waiting, _)| *waiting == fingerprint);
+            waiting.map(|(_, request)| request.member.hsm_id.clone()).into_iter().collect()
+        }
+        Command::RemoveMember { node, .. } | Command::UpdateMember { node, .. } => {
+            named(node).into_iter().collect()
+        }
+        Command::RotateSecrets { sealed, .. } => {
+            sealed.iter().filter_map(|(node, _)| named(node)).collect()
+        }
+        Command::Recovered { members, .. } => members.iter().filter_map(named).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a cluster begins: the first entries of its log.
 
 use strongroom_store::Secrets;
-use strongroom_vault::{Command, Personality, Phase, Replicator};
+use strongroom_vault::{Command, JoinPolicy, Personality, Phase, Replicator};
 
 use crate::administration::propose;
 use crate::certificates::{P256Key, own_owner};
@@ -32,6 +32,7 @@ pub(crate) fn create_cluster(
                     masking_domain: secrets.masking_domain,
                     cluster_id,
                     personality: config.personality,
+                    join_policy: JoinPolicy::Owner,
                 },
             )?;
         }

@@ -75,6 +75,10 @@ pub struct ChangeRecord {
     /// CKR_…; 0 is CKR_OK.
     #[prost(uint64, tag = "9")]
     pub result: u64,
+    /// The HSMs that it was about: who joined, who left, who has new secrets, who is left after a
+    /// recovery.
+    #[prost(string, repeated, tag = "10")]
+    pub target_hsms: Vec<String>,
 }
 
 /// On whose authority a change was made.

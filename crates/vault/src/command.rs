@@ -1,8 +1,8 @@
 //! Entries of the log: what may change the state, and what comes of it.
 
 use crate::{
-    ClientId, Handle, LogIndex, LoginId, Meta, ObjectId, PasswordVerifier, Personality, Role, User,
-    UserId,
+    ClientId, Endorsement, Fingerprint, Handle, JoinPolicy, LogIndex, LoginId, Member, Meta,
+    NodeId, ObjectId, PasswordVerifier, Personality, Role, User, UserId,
 };
 
 /// On whose authority an entry was proposed. `authorise` runs on it again when it is applied.
@@ -45,6 +45,8 @@ pub enum Command {
         cluster_id: String,
         /// For whom the token is.
         personality: Personality,
+        /// Who may join.
+        join_policy: JoinPolicy,
     },
     /// The owner's certificates, already verified (`System`). Phase `Uninitialized` → `Initialized`.
     InitialiseCluster {
@@ -144,6 +146,93 @@ pub enum Command {
         /// The new metadata, made by [`crate::attributes::change`] and checked again when applied.
         meta: Meta,
     },
+    /// A new member of the cluster (`System`): the first one, one that the join policy lets in, or one
+    /// that rejoins because it fell behind what it once knew.
+    AddMember {
+        /// What it is; its number is given when this is applied.
+        member: Member,
+        /// On whose word; without meaning where it rejoins.
+        endorsement: Endorsement,
+        /// Where it rejoins: the member that it was, of the same keys. That one goes.
+        replaces: Option<NodeId>,
+    },
+    /// An HSM waits for the admins' approval (`System`; join policy `Quorum`).
+    RequestJoin {
+        /// What it would be.
+        member: Member,
+    },
+    /// An admin's word for an HSM that waits; one word each.
+    ApproveJoin {
+        /// Of the HSM's device key.
+        fingerprint: Fingerprint,
+    },
+    /// A member goes (`System`). Its device key is revoked for ever.
+    RemoveMember {
+        /// Which.
+        node: NodeId,
+        /// It left a signed receipt of having destroyed its secrets. Without one the cluster needs a
+        /// new key: [`crate::State::generation`] rises.
+        receipt: bool,
+    },
+    /// A member stands elsewhere now (`System`).
+    UpdateMember {
+        /// Which.
+        node: NodeId,
+        /// As in [`Member`].
+        address: String,
+        /// As in [`Member`].
+        port_offset: u16,
+        /// As in [`Member`].
+        zone: String,
+    },
+    /// Who may join, from now on (an admin). Whoever waits has to ask again.
+    SetJoinPolicy {
+        /// The policy.
+        policy: JoinPolicy,
+    },
+    /// How long an HSM that is cut off from the majority uses keys (an admin).
+    SetCutOffPolicy {
+        /// 0: not at all; `u64::MAX`: for ever.
+        seconds: u64,
+    },
+    /// Whose signatures recover a cluster that has lost its majority (an admin).
+    SetRecoveryKeys {
+        /// SubjectPublicKeyInfo, DER. Without any it is customerCA's.
+        keys: Vec<Vec<u8>>,
+        /// How many must sign; 0 without keys.
+        threshold: u32,
+    },
+    /// New secrets for the members that there are (`System`).
+    RotateSecrets {
+        /// The one after [`crate::State::secrets_epoch`]; refused otherwise.
+        epoch: u64,
+        /// The new secrets, sealed to each member: to all that hold secrets, and to no other.
+        sealed: Vec<(NodeId, Vec<u8>)>,
+    },
+    /// Objects masked under the newest masking key (`System`). One that is gone is passed over.
+    Remask {
+        /// Handle, identity, and new blob.
+        objects: Vec<(Handle, ObjectId, Vec<u8>)>,
+    },
+    /// The owner's certificate of the cluster's newest key, already verified (an admin).
+    InstallClusterCertificate {
+        /// The key's: the present one, or it is refused.
+        generation: u64,
+        /// DER.
+        cluster_certificate: Vec<u8>,
+    },
+    /// Failed logins that an HSM counted while it was cut off (`System`).
+    MergeFailures {
+        /// User, the user's epoch as the HSM knew it, and how many.
+        failures: Vec<(UserId, u64, u32)>,
+    },
+    /// The first entry after a recovery (`System`): all other members are gone, without a receipt.
+    Recovered {
+        /// Higher than any before: the old majority is behind it.
+        fence: u64,
+        /// Who is left.
+        members: Vec<NodeId>,
+    },
 }
 
 /// A token object to be.
@@ -175,6 +264,8 @@ pub enum Outcome {
     LoginOpened(LoginId),
     /// Of `CreateUser`.
     UserCreated(UserId),
+    /// Of `AddMember`.
+    MemberAdded(NodeId),
 }
 
 /// What a store must write so that disk equals memory after one entry.

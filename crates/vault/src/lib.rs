@@ -1,4 +1,5 @@
-//! The HSM's replicated state as a pure state machine: users, logins, objects, attributes.
+//! The HSM's replicated state as a pure state machine: users, logins, objects, attributes,
+//! and which HSMs are its members.
 //!
 //! In: one [`Entry`] at a time, in log order. Out: an [`Outcome`] or a [`Refusal`], and the
 //! [`Change`]s that make the state on disk equal to the one in memory. The same entries give the
@@ -22,6 +23,7 @@ mod command;
 pub mod gate;
 mod ids;
 pub mod limits;
+mod member;
 mod object;
 mod refusal;
 mod replicator;
@@ -34,6 +36,7 @@ pub use authorise::{Action, Principal};
 pub use command::{Actor, Change, Command, Entry, NewObject, Outcome};
 pub use gate::Gate;
 pub use ids::{ClientId, Handle, LogIndex, LoginId, NodeId, ObjectId, UserId};
+pub use member::{Endorsement, Fingerprint, JoinPolicy, JoinRequest, Member};
 pub use object::{Flags, Meta, Object};
 pub use refusal::Refusal;
 pub use replicator::{Committed, Contact, ReplicationError, Replicator, SharedState};

@@ -53,6 +53,47 @@ pub const ENTRY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// An encoded record of the state, in bytes.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
+/// HSMs of a cluster (CloudHSM: 28), witnesses not counted.
+pub const HSMS_MAX: usize = 28;
+/// Witnesses of a cluster: one makes two HSMs' votes odd.
+pub const WITNESSES_MAX: usize = 1;
+/// An HSM's identifier, in characters.
+pub const HSM_ID_CHARS_MAX: usize = 64;
+/// An IP address, in characters.
+pub const ADDRESS_CHARS_MAX: usize = 45;
+/// An availability zone's name, in characters.
+pub const ZONE_CHARS_MAX: usize = 64;
+/// What may be added to port 2225.
+pub const PORT_OFFSET_MAX: u16 = u16::MAX - 2225;
+/// A device key's SubjectPublicKeyInfo, in bytes.
+pub const DEVICE_KEY_BYTES_MAX: usize = 1024;
+/// A public key that secrets are sealed to, in bytes (X25519 and ML-KEM-768: 1,216).
+pub const SEALING_KEY_BYTES_MAX: usize = 4096;
+/// HSMs that wait for the admins' approval to join.
+pub const JOIN_REQUESTS_MAX: usize = 16;
+/// Admins that a join policy may ask for.
+pub const JOIN_APPROVALS_MAX: u32 = 20;
+/// Keys that may sign a recovery.
+pub const RECOVERY_KEYS_MAX: usize = 20;
+/// One such key's SubjectPublicKeyInfo, in bytes.
+pub const RECOVERY_KEY_BYTES_MAX: usize = 1024;
+/// One member's secrets of one epoch, sealed, in bytes.
+pub const SEALED_SECRETS_BYTES_MAX: usize = 16 * 1024;
+/// Epochs whose sealed secrets are kept for members that come late.
+pub const ROTATIONS_MAX: u64 = 64;
+/// Objects masked anew by one entry.
+pub const REMASK_OBJECTS_MAX: usize = 1024;
+/// Their new blobs together, in bytes.
+pub const REMASK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// For so long an HSM that is cut off from the majority uses keys, in seconds, unless an admin says
+/// otherwise.
+pub const CUT_OFF_SECONDS_DEFAULT: u64 = 3600;
+
 // What `apply` accepts can be decoded: an agreed entry that can't would stop every HSM.
 const _: () =
     assert!(OBJECTS_PER_ENTRY_MAX * (BLOB_BYTES_MAX + RECORD_BYTES_MAX) < ENTRY_BYTES_MAX);
+const _: () = assert!(REMASK_BYTES_MAX + 64 * REMASK_OBJECTS_MAX < ENTRY_BYTES_MAX);
+const _: () = assert!(HSMS_MAX * (SEALED_SECRETS_BYTES_MAX + 64) < ENTRY_BYTES_MAX);
+// A record of them can be decoded.
+const _: () = assert!(RECOVERY_KEYS_MAX * (RECOVERY_KEY_BYTES_MAX + 16) < RECORD_BYTES_MAX / 2);
+const _: () = assert!(SEALED_SECRETS_BYTES_MAX < RECORD_BYTES_MAX / 2);

@@ -4,8 +4,8 @@
 use cryptoki_sys::*;
 use strongroom_vault::attributes::{self, Attribute, Origin};
 use strongroom_vault::{
-    Actor, ClientId, Command, Entry, Handle, LogIndex, LoginId, Meta, NewObject, ObjectId, Outcome,
-    PasswordVerifier, Personality, Role, State, UserId,
+    Actor, ClientId, Command, Entry, Handle, JoinPolicy, LogIndex, LoginId, Meta, NewObject,
+    ObjectId, Outcome, PasswordVerifier, Personality, Role, State, UserId,
 };
 
 use crate::disk::Disk;
@@ -92,7 +92,12 @@ fn token() -> History {
 impl History {
     fn begin(&mut self, personality: Personality) {
         let cluster_id = "cluster-abcdefg2345".to_owned();
-        let create = Command::CreateCluster { masking_domain: [7; 16], cluster_id, personality };
+        let create = Command::CreateCluster {
+            masking_domain: [7; 16],
+            cluster_id,
+            personality,
+            join_policy: JoinPolicy::Automatic,
+        };
         self.must(Actor::System, create);
     }
 

@@ -127,6 +127,7 @@ pub(super) fn audit_seeds() -> Vec<Vec<u8>> {
         handles: vec![0x68_0001, 0x68_0002],
         target_user: "alice".to_owned(),
         result: 0,
+        target_hsms: vec!["hsm-abcdefg2345".to_owned()],
     };
     let start =
         StartRecord { boot: 2, after_clean_stop: true, applied: 7, version: "0.1.0".to_owned() };

@@ -9,8 +9,8 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use strongroom_crypto::SecretBytes;
 use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, Options, UseLog};
 use strongroom_vault::{
-    Actor, Change, ClientId, Command, Committed, Entry, LogIndex, ObjectId, Personality,
-    ReplicationError, Replicator, SharedState, State, codec,
+    Actor, Change, ClientId, Command, Committed, Entry, JoinPolicy, LogIndex, ObjectId,
+    Personality, ReplicationError, Replicator, SharedState, State, codec,
 };
 use strongroom_wire::message::{
     self, Attach, Attribute, Hello, Login, Mechanism, Operation, Outcome, Parameter, Reply,
@@ -189,6 +189,7 @@ impl Hsm {
             masking_domain: [7; 16],
             cluster_id: "cluster-abcdefg2345".to_owned(),
             personality,
+            join_policy: JoinPolicy::Automatic,
         });
         Self::over(memory)
     }

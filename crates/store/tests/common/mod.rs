@@ -11,8 +11,8 @@ use cryptoki_sys::{CKK_AES, CKO_SECRET_KEY};
 use strongroom_seal::FileSeal;
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{
-    Actor, ClientId, Command, Entry, Flags, Handle, LoginId, Meta, NewObject, ObjectId, Outcome,
-    PasswordVerifier, Personality, Role, UserId,
+    Actor, ClientId, Command, Entry, Flags, Handle, JoinPolicy, LoginId, Meta, NewObject, ObjectId,
+    Outcome, PasswordVerifier, Personality, Role, UserId,
 };
 
 /// Nothing of the folder may hold it.
@@ -59,7 +59,9 @@ pub(crate) fn set_up(mut apply: impl FnMut(Entry) -> Outcome) -> Owner {
     let cluster_id = format!("cluster-{CANARY}");
     let masking_domain = [3; 16];
     let personality = Personality::CloudHsm;
-    apply(entry(Actor::System, Command::CreateCluster { masking_domain, cluster_id, personality }));
+    let join_policy = JoinPolicy::Automatic;
+    let create = Command::CreateCluster { masking_domain, cluster_id, personality, join_policy };
+    apply(entry(Actor::System, create));
     let (cluster_certificate, trust_anchor) = (CANARY.as_bytes().to_vec(), b"anchor".to_vec());
     apply(entry(Actor::System, Command::InitialiseCluster { cluster_certificate, trust_anchor }));
     apply(entry(Actor::Anonymous, Command::ActivateCluster { verifier: verifier() }));

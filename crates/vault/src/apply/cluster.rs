@@ -2,14 +2,15 @@
 
 use cryptoki_sys::{CKR_PIN_INCORRECT, CKR_PIN_INVALID};
 
+use super::policies::check_policy;
 use super::users::check_verifier;
 use super::{Changes, bad};
-use crate::codec::ClusterRecord;
+use crate::codec::{ClusterRecord, TopologyRecord};
 use crate::limits::{CERTIFICATE_BYTES_MAX, CLUSTER_ID_CHARS_MAX, TOKEN_LABEL_BYTES};
 use crate::state::{Objects, Users};
 use crate::{
-    Action, Change, Outcome, PasswordVerifier, Personality, Phase, Principal, Refusal, Role, State,
-    User, UserId,
+    Action, Change, JoinPolicy, Outcome, PasswordVerifier, Personality, Phase, Principal, Refusal,
+    Role, State, User, UserId,
 };
 
 /// CloudHSM's `admin`; the SO in personality `token`.
@@ -17,13 +18,14 @@ pub(super) const ADMIN: UserId = UserId(1);
 /// CloudHSM's `app_user`.
 const APPLIANCE: UserId = UserId(2);
 
+/// Masking domain, id, personality and join policy.
+pub(super) type NewCluster = ([u8; 16], String, Personality, JoinPolicy);
+
 impl State {
     pub(super) fn create_cluster(
         &mut self,
         who: &Principal,
-        masking_domain: [u8; 16],
-        cluster_id: String,
-        personality: Personality,
+        (masking_domain, cluster_id, personality, join_policy): NewCluster,
         changes: &mut Changes,
     ) -> Result<Outcome, Refusal> {
         self.authorise(who, &Action::SetUp)?;
@@ -34,6 +36,9 @@ impl State {
         if cluster_id.is_empty() || cluster_id.len() > CLUSTER_ID_CHARS_MAX || !printable {
             return Err(bad("a cluster's id has 1 to 64 printable characters"));
         }
+        check_policy(join_policy)?;
+        self.topology = Some(TopologyRecord { join_policy, ..TopologyRecord::default() });
+        self.put_topology(changes);
         self.cluster = Some(ClusterRecord {
             cluster_id,
             masking_domain,
@@ -70,6 +75,9 @@ impl State {
         cluster.trust_anchor = Some(trust_anchor);
         cluster.phase = Phase::Initialized;
         self.put_cluster(changes);
+        self.change_topology(changes, |topology| {
+            topology.certified_generation = topology.generation;
+        });
         Ok(Outcome::Done)
     }
 
@@ -125,7 +133,13 @@ impl State {
         self.users = Users::default();
         self.logins.clear();
         self.replies.clear();
+        self.members.waiting.clear();
         changes.0.push(Change::Clear);
+        // Members and policies are the cluster's, not the token's.
+        for (key, value) in self.member_records() {
+            changes.put(key, value);
+        }
+        self.put_topology(changes);
         self.put_cluster(changes);
         let mut so = fixed_user(ADMIN, "so", Role::Admin);
         so.verifier = Some(so_verifier);
@@ -203,6 +217,7 @@ mod tests {
             masking_domain: [1; 16],
             cluster_id: cluster_id.to_owned(),
             personality: Personality::CloudHsm,
+            join_policy: JoinPolicy::Owner,
         };
         assert!(world.apply(Actor::Anonymous, create("cluster-1")).is_err());
         assert!(world.apply(Actor::System, create("")).is_err());

@@ -5,7 +5,10 @@
 
 mod cluster;
 mod logins;
+mod members;
 mod objects;
+mod policies;
+mod secrets;
 mod users;
 
 use cryptoki_sys::{CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR};
@@ -68,8 +71,9 @@ impl State {
         changes: &mut Changes,
     ) -> Result<Outcome, Refusal> {
         match command {
-            Command::CreateCluster { masking_domain, cluster_id, personality } => {
-                self.create_cluster(&who, masking_domain, cluster_id, personality, changes)
+            Command::CreateCluster { masking_domain, cluster_id, personality, join_policy } => {
+                let cluster = (masking_domain, cluster_id, personality, join_policy);
+                self.create_cluster(&who, cluster, changes)
             }
             Command::InitialiseCluster { cluster_certificate, trust_anchor } => {
                 self.initialise_cluster(&who, cluster_certificate, trust_anchor, changes)
@@ -95,6 +99,31 @@ impl State {
             Command::SetMeta { handle, version, meta } => {
                 self.set_meta(&who, handle, version, meta, changes)
             }
+            Command::AddMember { member, endorsement, replaces } => {
+                self.add_member(&who, member, &endorsement, replaces, changes)
+            }
+            Command::RequestJoin { member } => self.request_join(&who, member, changes),
+            Command::ApproveJoin { fingerprint } => self.approve_join(&who, &fingerprint, changes),
+            Command::RemoveMember { node, receipt } => {
+                self.remove_member(&who, node, receipt, changes)
+            }
+            Command::UpdateMember { node, address, port_offset, zone } => {
+                self.update_member(&who, node, (address, port_offset, zone), changes)
+            }
+            Command::SetJoinPolicy { policy } => self.set_join_policy(&who, policy, changes),
+            Command::SetCutOffPolicy { seconds } => self.set_cut_off_policy(&who, seconds, changes),
+            Command::SetRecoveryKeys { keys, threshold } => {
+                self.set_recovery_keys(&who, keys, threshold, changes)
+            }
+            Command::RotateSecrets { epoch, sealed } => {
+                self.rotate_secrets(&who, epoch, sealed, changes)
+            }
+            Command::Remask { objects } => self.remask(&who, objects, changes),
+            Command::InstallClusterCertificate { generation, cluster_certificate } => {
+                self.install_cluster_certificate(&who, generation, cluster_certificate, changes)
+            }
+            Command::MergeFailures { failures } => self.merge_failures(&who, &failures, changes),
+            Command::Recovered { fence, members } => self.recovered(&who, fence, &members, changes),
         }
     }
 
@@ -123,6 +152,12 @@ impl State {
     fn put_cluster(&self, changes: &mut Changes) {
         if let Some(cluster) = &self.cluster {
             changes.put(Key::Cluster, codec::encode_cluster(cluster));
+        }
+    }
+
+    fn put_topology(&self, changes: &mut Changes) {
+        if let Some(topology) = &self.topology {
+            changes.put(Key::Topology, codec::encode_topology(topology));
         }
     }
 

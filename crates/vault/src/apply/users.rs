@@ -61,6 +61,7 @@ impl State {
             ));
         }
         self.remove_user(id, changes);
+        self.withdraw_approvals(id, changes);
         Ok(Outcome::Done)
     }
 

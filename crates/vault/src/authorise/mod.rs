@@ -103,6 +103,10 @@ pub enum Action<'a> {
     InitPin,
     /// Create the cluster, give it its owner.
     SetUp,
+    /// Decide for the cluster: join and cut-off policy, recovery keys, approval, its certificate.
+    Govern,
+    /// Keep the cluster going: members, secrets, failures that were counted apart.
+    Maintain,
     /// Give the first admin its password.
     Activate,
     /// C_InitToken; whether the SO's PIN was right is in the command's epoch.
@@ -177,6 +181,17 @@ impl State {
             }
             Action::SetUp if *who == Principal::System => Ok(()),
             Action::SetUp => Err(prohibited("only the HSM's provisioner sets up a cluster")),
+            Action::Govern => {
+                self.in_phase(Phase::Active)?;
+                needs_role(who, Role::Admin)
+            }
+            Action::Maintain if *who != Principal::System => {
+                Err(prohibited("only the cluster's HSMs do this"))
+            }
+            Action::Maintain if self.cluster.is_none() => {
+                Err(prohibited("the cluster is not created yet"))
+            }
+            Action::Maintain => Ok(()),
             Action::Activate => {
                 self.in_personality(Personality::CloudHsm)?;
                 self.in_phase(Phase::Initialized)

@@ -4,7 +4,7 @@
 //! that the client learns of it. An entry that could not be decoded after it was agreed would stop
 //! every HSM. Memory is bounded by the entry's own length.
 
-use super::{Error, messages, meta, open_format, seal_format};
+use super::{Error, cluster, messages, meta, open_format, seal_format};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::{
     Actor, ClientId, Command, Entry, Handle, LoginId, NewObject, ObjectId, PasswordVerifier,
@@ -55,11 +55,12 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, Error> {
 fn command_to(command: &Command) -> messages::Command {
     use messages::Command as To;
     match command {
-        Command::CreateCluster { masking_domain, cluster_id, personality } => {
+        Command::CreateCluster { masking_domain, cluster_id, personality, join_policy } => {
             To::CreateCluster(messages::CreateCluster {
                 masking_domain: masking_domain.to_vec(),
                 cluster_id: cluster_id.clone(),
                 personality: personality_to(*personality),
+                join_policy: Some(cluster::policy_to(*join_policy)),
             })
         }
         Command::InitialiseCluster { cluster_certificate, trust_anchor } => {
@@ -103,6 +104,35 @@ fn command_to(command: &Command) -> messages::Command {
             version: *version,
             meta: Some(meta::to_message(meta)),
         }),
+        Command::AddMember { member, endorsement, replaces } => {
+            To::AddMember(cluster::add_member_to(member, endorsement, *replaces))
+        }
+        Command::RequestJoin { member } => To::RequestJoin(cluster::member_to(member)),
+        Command::ApproveJoin { fingerprint } => To::ApproveJoin(cluster::approve_to(fingerprint)),
+        Command::RemoveMember { node, receipt } => {
+            To::RemoveMember(cluster::remove_to(*node, *receipt))
+        }
+        Command::UpdateMember { node, address, port_offset, zone } => {
+            To::UpdateMember(cluster::update_to(*node, address, *port_offset, zone))
+        }
+        Command::SetJoinPolicy { policy } => To::SetJoinPolicy(cluster::policy_to(*policy)),
+        Command::SetCutOffPolicy { seconds } => {
+            To::SetCutOffPolicy(messages::Number { number: *seconds })
+        }
+        Command::SetRecoveryKeys { keys, threshold } => {
+            To::SetRecoveryKeys(cluster::recovery_keys_to(keys, *threshold))
+        }
+        Command::RotateSecrets { epoch, sealed } => {
+            To::RotateSecrets(cluster::rotate_to(*epoch, sealed))
+        }
+        Command::Remask { objects } => To::Remask(cluster::remask_to(objects)),
+        Command::InstallClusterCertificate { generation, cluster_certificate } => {
+            To::InstallClusterCertificate(cluster::install_to(*generation, cluster_certificate))
+        }
+        Command::MergeFailures { failures } => To::MergeFailures(cluster::merge_to(failures)),
+        Command::Recovered { fence, members } => {
+            To::Recovered(cluster::recovered_to(*fence, members))
+        }
     }
 }
 
@@ -113,6 +143,7 @@ fn command_from(message: messages::Command) -> Result<Command, Error> {
             masking_domain: sixteen(&create.masking_domain, "masking domain")?,
             cluster_id: create.cluster_id,
             personality: personality_from(create.personality)?,
+            join_policy: cluster::policy_from(&create.join_policy.ok_or(Error::Malformed)?)?,
         },
         From::InitialiseCluster(initialise) => Command::InitialiseCluster {
             cluster_certificate: initialise.cluster_certificate,
@@ -162,6 +193,21 @@ fn command_from(message: messages::Command) -> Result<Command, Error> {
             version: set.version,
             meta: meta::from_message(set.meta.ok_or(Error::Malformed)?)?,
         },
+        From::AddMember(add) => cluster::add_member_from(add)?,
+        From::RequestJoin(member) => Command::RequestJoin { member: cluster::member_from(member)? },
+        From::ApproveJoin(approve) => cluster::approve_from(&approve)?,
+        From::RemoveMember(remove) => cluster::remove_from(&remove),
+        From::UpdateMember(update) => cluster::update_from(update)?,
+        From::SetJoinPolicy(policy) => {
+            Command::SetJoinPolicy { policy: cluster::policy_from(&policy)? }
+        }
+        From::SetCutOffPolicy(policy) => Command::SetCutOffPolicy { seconds: policy.number },
+        From::SetRecoveryKeys(set) => cluster::recovery_keys_from(set),
+        From::RotateSecrets(rotate) => cluster::rotate_from(rotate),
+        From::Remask(remask) => cluster::remask_from(remask)?,
+        From::InstallClusterCertificate(install) => cluster::install_from(install),
+        From::MergeFailures(merge) => cluster::merge_from(merge),
+        From::Recovered(recovered) => cluster::recovered_from(recovered),
     })
 }
 

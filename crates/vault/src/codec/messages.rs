@@ -4,6 +4,8 @@
 use prost::{Message, Oneof};
 use zeroize::Zeroize;
 
+use super::cluster_messages as cluster;
+
 /// One entry of the log.
 #[derive(PartialEq, Message)]
 pub(super) struct Entry {
@@ -23,7 +25,7 @@ pub(super) struct Entry {
     pub(super) login: u64,
     #[prost(
         oneof = "Command",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43"
     )]
     pub(super) command: Option<Command>,
 }
@@ -61,6 +63,32 @@ pub(super) enum Command {
     DestroyObject(Number),
     #[prost(message, tag = "30")]
     SetMeta(SetMeta),
+    #[prost(message, tag = "31")]
+    AddMember(cluster::AddMember),
+    #[prost(message, tag = "32")]
+    RequestJoin(cluster::Member),
+    #[prost(message, tag = "33")]
+    ApproveJoin(cluster::Bytes),
+    #[prost(message, tag = "34")]
+    RemoveMember(cluster::RemoveMember),
+    #[prost(message, tag = "35")]
+    UpdateMember(cluster::UpdateMember),
+    #[prost(message, tag = "36")]
+    SetJoinPolicy(cluster::JoinPolicy),
+    #[prost(message, tag = "37")]
+    SetCutOffPolicy(Number),
+    #[prost(message, tag = "38")]
+    SetRecoveryKeys(cluster::RecoveryKeys),
+    #[prost(message, tag = "39")]
+    RotateSecrets(cluster::RotateSecrets),
+    #[prost(message, tag = "40")]
+    Remask(cluster::Remask),
+    #[prost(message, tag = "41")]
+    InstallClusterCertificate(cluster::InstallClusterCertificate),
+    #[prost(message, tag = "42")]
+    MergeFailures(cluster::MergeFailures),
+    #[prost(message, tag = "43")]
+    Recovered(cluster::Recovered),
 }
 
 #[derive(PartialEq, Message)]
@@ -71,6 +99,8 @@ pub(super) struct CreateCluster {
     pub(super) cluster_id: String,
     #[prost(uint32, tag = "3")]
     pub(super) personality: u32,
+    #[prost(message, optional, tag = "4")]
+    pub(super) join_policy: Option<cluster::JoinPolicy>,
 }
 
 #[derive(PartialEq, Message)]
@@ -202,7 +232,7 @@ pub(super) struct More {
 /// What an entry gave.
 #[derive(PartialEq, Message)]
 pub(super) struct Reply {
-    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Answer", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(super) answer: Option<Answer>,
 }
 
@@ -220,6 +250,8 @@ pub(super) enum Answer {
     LoginOpened(u64),
     #[prost(uint32, tag = "6")]
     UserCreated(u32),
+    #[prost(uint64, tag = "7")]
+    MemberAdded(u64),
 }
 
 #[derive(PartialEq, Message)]
@@ -265,6 +297,8 @@ pub(super) struct Progress {
     pub(super) next_handle: u64,
     #[prost(uint32, tag = "4")]
     pub(super) next_user: u32,
+    #[prost(uint64, tag = "5")]
+    pub(super) next_node: u64,
 }
 
 #[derive(PartialEq, Message)]

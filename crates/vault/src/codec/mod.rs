@@ -20,7 +20,14 @@
 //! | 4 | handle, 8 bytes | a token object's metadata |
 //! | 5 | client, 16 bytes | which of a client's changes have run |
 //! | 6 | client, 16 bytes; sequence, 8 bytes | a remembered reply |
+//! | 7 | – | the topology: policies, epochs, generations |
+//! | 8 | node, 8 bytes | a member |
+//! | 9 | fingerprint, 32 bytes | a device key that is revoked |
+//! | 10 | fingerprint, 32 bytes | an HSM that waits to join |
+//! | 11 | epoch, 8 bytes; node, 8 bytes | secrets of an epoch, sealed to a member |
 
+mod cluster;
+mod cluster_messages;
 mod entry;
 mod messages;
 mod meta;
@@ -33,6 +40,10 @@ pub use entry::{decode_entry, encode_entry};
 pub use meta::{decode_meta, encode_meta};
 pub use reply::{decode_result, encode_result};
 
+pub(crate) use cluster::{
+    TopologyRecord, encode_join_request, encode_member, encode_revoked, encode_sealed,
+    encode_topology,
+};
 pub(crate) use records::{
     ClientRecord, ClusterRecord, Key, ProgressRecord, Record, decode_record, encode_client,
     encode_cluster, encode_login, encode_object, encode_progress, encode_user,

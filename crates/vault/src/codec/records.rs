@@ -1,5 +1,8 @@
 //! Records of the state: their keys, and their values.
 
+use super::cluster::{
+    TopologyRecord, join_request_from, member_record_from, revoked_from, sealed_from, topology_from,
+};
 use super::entry::{personality_from, personality_to, sixteen, user_from, user_to};
 use super::{Error, decode_result, messages, meta, open_format, seal_format};
 use crate::limits::{
@@ -7,8 +10,8 @@ use crate::limits::{
     TOKEN_LABEL_BYTES,
 };
 use crate::{
-    ClientId, Handle, LogIndex, Login, LoginId, Object, ObjectId, Outcome, Personality, Phase,
-    Refusal, User, UserId,
+    ClientId, Fingerprint, Handle, JoinRequest, LogIndex, Login, LoginId, Member, NodeId, Object,
+    ObjectId, Outcome, Personality, Phase, Refusal, User, UserId,
 };
 
 /// A record's key.
@@ -21,6 +24,11 @@ pub(crate) enum Key {
     Object(Handle),
     Client(ClientId),
     Reply(ClientId, u64),
+    Topology,
+    Member(NodeId),
+    Revoked(Fingerprint),
+    Waiting(Fingerprint),
+    Sealed(u64, NodeId),
 }
 
 impl Key {
@@ -36,6 +44,15 @@ impl Key {
             Self::Reply(client, sequence) => {
                 let mut key = with_id(6, &client.0);
                 key.extend_from_slice(&sequence.to_be_bytes());
+                key
+            }
+            Self::Topology => vec![7],
+            Self::Member(node) => with_id(8, &node.0.to_be_bytes()),
+            Self::Revoked(fingerprint) => with_id(9, &fingerprint),
+            Self::Waiting(fingerprint) => with_id(10, &fingerprint),
+            Self::Sealed(epoch, node) => {
+                let mut key = with_id(11, &epoch.to_be_bytes());
+                key.extend_from_slice(&node.0.to_be_bytes());
                 key
             }
         }
@@ -65,6 +82,14 @@ fn parse_key(key: &[u8]) -> Result<Key, Error> {
             let (client, sequence) = id.split_at_checked(16).ok_or(invalid)?;
             Key::Reply(ClientId::from_slice(client).ok_or(invalid)?, eight(sequence)?)
         }
+        7 if id.is_empty() => Key::Topology,
+        8 => Key::Member(NodeId(eight(id)?)),
+        9 => Key::Revoked(id.try_into().map_err(|_| invalid)?),
+        10 => Key::Waiting(id.try_into().map_err(|_| invalid)?),
+        11 => {
+            let (epoch, node) = id.split_at_checked(8).ok_or(invalid)?;
+            Key::Sealed(eight(epoch)?, NodeId(eight(node)?))
+        }
         _ => return Err(invalid),
     })
 }
@@ -78,6 +103,11 @@ pub(crate) enum Record {
     Object(Box<Object>),
     Client(ClientId, ClientRecord),
     Reply(ClientId, u64, Result<Outcome, Refusal>),
+    Topology(TopologyRecord),
+    Member(Member),
+    Revoked(Fingerprint),
+    Waiting(Fingerprint, JoinRequest),
+    Sealed(u64, NodeId, Vec<u8>),
 }
 
 /// How far the log is applied, and the numbers that come next.
@@ -87,6 +117,7 @@ pub(crate) struct ProgressRecord {
     pub(crate) time_ms: u64,
     pub(crate) next_handle: Handle,
     pub(crate) next_user: UserId,
+    pub(crate) next_node: NodeId,
 }
 
 /// The cluster itself.
@@ -120,6 +151,7 @@ pub(crate) fn encode_progress(progress: &ProgressRecord) -> Vec<u8> {
         time_ms: progress.time_ms,
         next_handle: progress.next_handle.0,
         next_user: progress.next_user.0,
+        next_node: progress.next_node.0,
     })
 }
 
@@ -171,6 +203,7 @@ pub(crate) fn decode_record(key: &[u8], value: &[u8]) -> Result<Record, Error> {
                 time_ms: message.time_ms,
                 next_handle: Handle(message.next_handle),
                 next_user: UserId(message.next_user),
+                next_node: NodeId(message.next_node),
             })
         }
         Key::Cluster => Record::Cluster(Box::new(cluster_from(value)?)),
@@ -197,6 +230,14 @@ pub(crate) fn decode_record(key: &[u8], value: &[u8]) -> Result<Record, Error> {
         }
         Key::Client(client) => Record::Client(client, client_from(value)?),
         Key::Reply(client, sequence) => Record::Reply(client, sequence, decode_result(value)?),
+        Key::Topology => Record::Topology(topology_from(value)?),
+        Key::Member(node) => Record::Member(member_record_from(node, value)?),
+        Key::Revoked(fingerprint) => {
+            revoked_from(value)?;
+            Record::Revoked(fingerprint)
+        }
+        Key::Waiting(fingerprint) => Record::Waiting(fingerprint, join_request_from(value)?),
+        Key::Sealed(epoch, node) => Record::Sealed(epoch, node, sealed_from(value)?),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::entry::{user_from, user_to};
 use super::{Error, messages, open_format, seal_format};
 use crate::limits::{OBJECTS_PER_ENTRY_MAX, RECORD_BYTES_MAX};
-use crate::{Handle, LoginId, Outcome, Refusal, UserId};
+use crate::{Handle, LoginId, NodeId, Outcome, Refusal, UserId};
 use messages::Answer;
 
 /// A result as bytes.
@@ -23,6 +23,7 @@ pub fn encode_result(result: &Result<Outcome, Refusal>) -> Vec<u8> {
         }
         Ok(Outcome::LoginOpened(login)) => Answer::LoginOpened(login.0),
         Ok(Outcome::UserCreated(user)) => Answer::UserCreated(user.0),
+        Ok(Outcome::MemberAdded(node)) => Answer::MemberAdded(node.0),
     };
     seal_format(&messages::Reply { answer: Some(answer) })
 }
@@ -49,6 +50,7 @@ pub fn decode_result(bytes: &[u8]) -> Result<Result<Outcome, Refusal>, Error> {
         }
         Answer::LoginOpened(login) => Outcome::LoginOpened(LoginId(login)),
         Answer::UserCreated(user) => Outcome::UserCreated(UserId(user)),
+        Answer::MemberAdded(node) => Outcome::MemberAdded(NodeId(node)),
     };
     Ok(Ok(outcome))
 }

@@ -83,7 +83,7 @@ fn results_come_back_as_they_were() {
 
 #[test]
 fn a_command_of_a_newer_build_is_an_error_of_its_own() {
-    // Field 99 where this build knows 16 to 30.
+    // Field 99 where this build knows 16 to 43.
     let entry = Entry {
         time_ms: 0,
         client: ClientId::default(),

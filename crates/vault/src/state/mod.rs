@@ -3,12 +3,14 @@
 //! Everything here is metadata in memory; [`crate::Change`]s keep the store's records equal to it,
 //! and [`State::load`] builds it again from them.
 
+mod members;
 mod objects;
 mod records;
 mod replies;
 mod runs;
 mod users;
 
+pub(crate) use members::Members;
 pub(crate) use objects::Objects;
 pub(crate) use replies::{Replies, Seen};
 pub(crate) use users::Users;
@@ -17,9 +19,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::attributes::Attribute;
-use crate::codec::{ClusterRecord, ProgressRecord};
+use crate::codec::{ClusterRecord, ProgressRecord, TopologyRecord};
 use crate::{
-    ClientId, Handle, LogIndex, Login, LoginId, Object, Outcome, Principal, Refusal, User, UserId,
+    ClientId, Handle, LogIndex, Login, LoginId, NodeId, Object, Outcome, Principal, Refusal, User,
+    UserId,
 };
 
 /// How far the cluster's set-up has come.
@@ -42,11 +45,14 @@ pub enum Personality {
     Token,
 }
 
-/// The replicated state: users, logins, objects, and which requests have been answered.
+/// The replicated state: users, logins, objects, members, and which requests have been answered.
 pub struct State {
     pub(crate) progress: ProgressRecord,
     /// `None` before the log's first command.
     pub(crate) cluster: Option<ClusterRecord>,
+    /// `None` as long as `cluster` is.
+    pub(crate) topology: Option<TopologyRecord>,
+    pub(crate) members: Members,
     pub(crate) users: Users,
     pub(crate) logins: BTreeMap<LoginId, Login>,
     pub(crate) objects: Objects,
@@ -56,6 +62,8 @@ pub struct State {
 impl State {
     /// The first user number that is not of a fixed user.
     const FIRST_USER: UserId = UserId(3);
+    /// The first member's number.
+    const FIRST_NODE: NodeId = NodeId(1);
 
     /// The state before the log's first entry.
     #[must_use]
@@ -66,8 +74,11 @@ impl State {
                 time_ms: 0,
                 next_handle: Handle::FIRST,
                 next_user: Self::FIRST_USER,
+                next_node: Self::FIRST_NODE,
             },
             cluster: None,
+            topology: None,
+            members: Members::default(),
             users: Users::default(),
             logins: BTreeMap::new(),
             objects: Objects::default(),
@@ -250,6 +261,7 @@ impl fmt::Debug for State {
             .field("users", &self.users.len())
             .field("logins", &self.logins.len())
             .field("objects", &self.objects.len())
+            .field("members", &self.members.present.len())
             .finish_non_exhaustive()
     }
 }

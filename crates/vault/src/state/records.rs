@@ -25,6 +25,19 @@ impl State {
             Record::Reply(client, sequence, reply) => {
                 self.replies.load_reply(client, sequence, reply);
             }
+            Record::Topology(topology) => self.topology = Some(topology),
+            Record::Member(member) => {
+                self.members.present.insert(member.node, member);
+            }
+            Record::Revoked(fingerprint) => {
+                self.members.revoked.insert(fingerprint);
+            }
+            Record::Waiting(fingerprint, request) => {
+                self.members.waiting.insert(fingerprint, request);
+            }
+            Record::Sealed(epoch, node, sealed) => {
+                self.members.sealed.insert((epoch, node), sealed);
+            }
         }
         Ok(())
     }
@@ -48,7 +61,19 @@ impl State {
         let highest = self.objects.iter().last().map(|object| object.handle);
         check(highest.is_none_or(|handle| handle < next_handle), "handles")?;
         check(self.replies.is_consistent(), "replies")?;
-        let empty = self.users.len() == 0 && self.objects.len() == 0;
+        check(self.topology.is_some() == self.cluster.is_some(), "topology")?;
+        check(self.progress.next_node >= Self::FIRST_NODE, "node numbers")?;
+        if let Some(topology) = &self.topology {
+            check(topology.version <= self.progress.applied, "topology version")?;
+            let consistent = self.members.is_consistent(self.progress.next_node, topology);
+            check(consistent, "members")?;
+        }
+        let empty = self.users.len() == 0
+            && self.objects.len() == 0
+            && self.members.present.is_empty()
+            && self.members.revoked.is_empty()
+            && self.members.waiting.is_empty()
+            && self.members.sealed.is_empty();
         check(self.cluster.is_some() || empty, "cluster")
     }
 
@@ -70,6 +95,8 @@ impl State {
             let replies = replies.iter();
             replies.map(move |(&at, reply)| (Key::Reply(id, at), codec::encode_result(reply)))
         });
+        let topology = self.topology.iter();
+        let topology = topology.map(|topology| (Key::Topology, codec::encode_topology(topology)));
         std::iter::once(progress)
             .chain(cluster)
             .chain(users)
@@ -77,7 +104,29 @@ impl State {
             .chain(objects)
             .chain(clients)
             .chain(replies)
+            .chain(topology)
+            .chain(self.member_records())
             .map(|(key, value)| (key.to_bytes(), value))
+    }
+
+    /// The records of members, in the order of their tables.
+    pub(crate) fn member_records(&self) -> impl Iterator<Item = (Key, Vec<u8>)> {
+        let members = &self.members;
+        let present = members.present.values();
+        let present =
+            present.map(|member| (Key::Member(member.node), codec::encode_member(member)));
+        let revoked = members.revoked.iter();
+        let revoked =
+            revoked.map(|&fingerprint| (Key::Revoked(fingerprint), codec::encode_revoked()));
+        let waiting = members.waiting.iter();
+        let waiting = waiting.map(|(&fingerprint, request)| {
+            (Key::Waiting(fingerprint), codec::encode_join_request(request))
+        });
+        let sealed = members.sealed.iter();
+        let sealed = sealed.map(|(&(epoch, node), sealed)| {
+            (Key::Sealed(epoch, node), codec::encode_sealed(sealed))
+        });
+        present.chain(revoked).chain(waiting).chain(sealed)
     }
 
     /// SHA-256 over all records, in the order of their keys: equal on HSMs with an equal state.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::verifier;
 use crate::{
-    Actor, ClientId, Command, Entry, Flags, Handle, LoginId, Meta, NewObject, ObjectId,
+    Actor, ClientId, Command, Entry, Flags, Handle, JoinPolicy, LoginId, Meta, NewObject, ObjectId,
     Personality, Role, UserId,
 };
 
@@ -112,7 +112,8 @@ fn command() -> impl Strategy<Value = Command> {
     let password = || "[a-z]{0,3}".prop_map(|password| verifier(&password));
     prop_oneof![
         1 => ("[a-z-]{0,8}", personality).prop_map(|(cluster_id, personality)| {
-            Command::CreateCluster { masking_domain: [1; 16], cluster_id, personality }
+            let join_policy = JoinPolicy::Automatic;
+            Command::CreateCluster { masking_domain: [1; 16], cluster_id, personality, join_policy }
         }),
         1 => Just(Command::InitialiseCluster {
             cluster_certificate: vec![1],

@@ -2,6 +2,7 @@
 //! the whole of it.
 
 pub(crate) mod generate;
+pub(crate) mod members;
 mod model;
 mod replay;
 
@@ -72,6 +73,7 @@ impl World {
                 masking_domain: [7; 16],
                 cluster_id: "cluster-test".to_owned(),
                 personality,
+                join_policy: crate::JoinPolicy::Automatic,
             },
         );
         world
