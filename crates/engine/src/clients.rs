@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strongroom_vault::{ClientId, Handle, LoginId, UserId};
 
-use crate::session::{ObjectBudget, SessionObjects};
+use crate::session::{ObjectBudget, SessionObject, SessionObjects};
 
 /// Session objects of a client without a connection are kept so long, in milliseconds: its
 /// connection may have broken while it waits for something else.
@@ -158,10 +158,10 @@ impl Clients {
         absent
     }
 
-    /// Destroys all session objects of all clients (C_InitToken).
-    pub(crate) fn destroy_all_objects(&self) {
+    /// Destroys all session objects, of whatever client, of which `is_so`.
+    pub(crate) fn destroy_objects_where(&self, is_so: impl Fn(&SessionObject) -> bool) {
         for context in lock(&self.contexts).values() {
-            context.objects.destroy_where(|_| true);
+            context.objects.destroy_where(&is_so);
         }
     }
 }

@@ -9,7 +9,7 @@ use cryptoki_sys::*;
 use strongroom_vault::{
     Actor, Command, Entry, LogIndex, LoginId, Personality, Principal, State, UserId,
 };
-use strongroom_wire::message::{Operation, Outcome, Reply, Request};
+use strongroom_wire::message::{Operation, Outcome, Reply, Request, SessionObject};
 
 use crate::audit::{Function, Use, UseBuffer};
 use crate::cache::HotObjects;
@@ -53,6 +53,8 @@ pub struct Connection {
     pub(crate) call: Call,
     /// The newest state that the running request saw or made.
     pub(crate) saw: LogIndex,
+    /// Session objects that the running request made or changed.
+    pub(crate) handed_out: Vec<SessionObject>,
 }
 
 impl Connection {
@@ -70,6 +72,7 @@ impl Connection {
             hot_actor: Actor::Anonymous,
             call: Call::default(),
             saw: LogIndex(0),
+            handed_out: Vec::new(),
         }
     }
 
@@ -99,16 +102,18 @@ impl Connection {
         // What the answer reflects must be on disk first, or a crash could take it back.
         let result = self.engine.wait(self.saw).and(result);
         let log_index = self.saw.max(LogIndex(seen_index)).min(self.durable()).0;
+        let mut session_objects = std::mem::take(&mut self.handed_out);
         let (status, message, outcome) = match result {
             Ok(outcome) => (CKR_OK, String::new(), outcome),
             Err(error) => {
                 if matches!(error, Error::Damaged(_) | Error::Bug(_) | Error::SelfTest) {
                     tracing::error!(%error, peer = %self.channel.peer, "a request failed by the HSM's fault");
                 }
+                session_objects.clear();
                 (error.ckr(), error.to_string(), None)
             }
         };
-        Reply { sequence, log_index, status, message, outcome, ..Reply::default() }
+        Reply { sequence, log_index, status, message, outcome, session_objects, ..Reply::default() }
     }
 
     fn run(
@@ -176,8 +181,8 @@ impl Connection {
             Operation::ActivateCluster(m) => self.activate_cluster(&m).map(|()| None),
             Operation::InitToken(m) => self.init_token(&m).map(|()| None),
             Operation::InitPin(m) => self.init_pin(&m).map(|()| None),
+            Operation::RestoreObjects(m) => self.restore_objects(&m).map(|()| None),
             Operation::Topology(_)
-            | Operation::RestoreObjects(_)
             | Operation::ClusterInfo(_)
             | Operation::SetJoinPolicy(_)
             | Operation::ApproveJoin(_)

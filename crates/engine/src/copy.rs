@@ -42,7 +42,10 @@ impl Connection {
             Some(Outcome::Created(made)) => made,
             Some(_) => Vec::new(),
             None => match self.client()?.objects.made_for(sequence) {
-                Some(made) => made,
+                Some(made) => {
+                    self.hand_out_made(&made)?;
+                    made
+                }
                 None => return Ok(None),
             },
         };

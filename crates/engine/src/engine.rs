@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::connection::{Channel, Connection};
 use crate::content::Content;
 use crate::error::Error;
+use crate::kept::Keeping;
 use crate::mask::Masking;
 use crate::options::{Clock, Options};
 use crate::password::Passwords;
@@ -45,6 +46,7 @@ pub struct Engine {
     pub(crate) clock: Clock,
     pub(crate) masking: Masking,
     pub(crate) tickets: Tickets,
+    pub(crate) keeping: Keeping,
     pub(crate) passwords: Passwords,
     pub(crate) contents: Contents,
     pub(crate) clients: Clients,
@@ -72,7 +74,8 @@ impl Engine {
             identity,
             clock,
             masking: Masking::new(Arc::clone(&secrets)),
-            tickets: Tickets::new(secrets),
+            tickets: Tickets::new(Arc::clone(&secrets)),
+            keeping: Keeping::new(secrets),
             passwords: Passwords::new(password_cost),
             contents: Contents::default(),
             clients: Clients::new(first_handle),
@@ -123,6 +126,10 @@ impl Engine {
             let state = shared.read();
             self.contents
                 .retain(|handle, id| state.object(handle).is_some_and(|object| object.id == id));
+            // A login that ended by way of another HSM has ended its private session objects.
+            self.clients.destroy_objects_where(|object| {
+                object.needs().is_some_and(|login| state.login(login).is_none())
+            });
         }
     }
 

@@ -175,6 +175,7 @@ impl Connection {
                 }
             }
         };
+        self.hand_out_made(&session)?;
         interleave(&is_token, token, session).map(Some)
     }
 
@@ -216,7 +217,7 @@ impl Connection {
                         meta,
                     },
                     session: self.call.session,
-                    login: self.login().map(|login| login.id),
+                    login: self.login_id(),
                     content,
                 });
             }
@@ -228,6 +229,10 @@ impl Connection {
         } else {
             store.add(call.sequence, call.lowest_unanswered, session)?
         };
+        if let Err(error) = self.hand_out_made(&session) {
+            self.client()?.objects.unmake(call.sequence, &session);
+            return Err(error);
+        }
         if token.is_empty() {
             return interleave(&is_token, Vec::new(), session);
         }

@@ -18,7 +18,8 @@
 //! | `keys`, `material`, `copy` | new objects: generated, given, unwrapped, copied |
 //! | `objects`, `search` | attributes, destruction, C_FindObjects |
 //! | `operations`, `wrapping`, `parameters` | mechanisms at work |
-//! | `content`, `mask`, `cache`, `session` | what objects hold, and where it is kept |
+//! | `content`, `mask`, `cache` | what objects hold, and how it is sealed |
+//! | `session`, `kept`, `restore` | session objects, and how they outlive their HSM |
 //! | `audit` | records of key use |
 //! | `secrets`, `options` | what the HSM gives its engine |
 
@@ -36,6 +37,7 @@ mod engine;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod kept;
 mod keys;
 mod login;
 mod mask;
@@ -45,6 +47,7 @@ mod operations;
 mod options;
 mod parameters;
 mod password;
+mod restore;
 mod search;
 mod secrets;
 mod session;

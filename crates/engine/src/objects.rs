@@ -11,11 +11,11 @@ use strongroom_wire::message::{
 };
 use strongroom_wire::vendor::CKA_STRONGROOM_OWNER;
 
-use crate::connection::Connection;
+use crate::connection::{Call, Connection};
 use crate::content::Content;
 use crate::error::Error;
 use crate::keys;
-use crate::session::SessionObject;
+use crate::session::{Kept, SessionObject};
 use crate::template;
 
 /// An object that the caller may see.
@@ -78,6 +78,7 @@ impl Connection {
         let handle = self.client()?.objects.resolve(handle);
         if handle.is_session() {
             let session = self.client()?.objects.get(handle);
+            let session = session.filter(|session| session.is_for(self.login_id()));
             let session = session.ok_or_else(Refusal::no_such_object)?;
             let checked = self.view(|state, who| check(state, who, &session.object))?;
             return Ok((Seen::Session(session), checked));
@@ -163,6 +164,10 @@ impl Connection {
             Seen::Token(object) => {
                 if !self.already_done()? {
                     self.set_token_attributes(&object, &template)?;
+                } else if Handle(request.handle).is_session() {
+                    // The request has made it the token object that it is.
+                    self.hand_out_made(&[Handle(request.handle)])?;
+                    return keys::object_reply(&[object.handle]).map(Some);
                 }
                 Ok(None)
             }
@@ -204,6 +209,8 @@ impl Connection {
             login: session.login,
             content: Arc::clone(&session.content),
         };
+        let after = Arc::new(after);
+        self.hand_out(&Kept::Object(Arc::clone(&after)))?;
         if self.client()?.objects.replace(session, after) {
             Ok(())
         } else {
@@ -236,12 +243,17 @@ impl Connection {
             ));
         }
         meta.flags.set(Flags::TOKEN, true);
-        if let Some(made) = self.made_before(&[&meta])? {
-            return keys::object_reply(&made);
-        }
-        self.may_create(&meta)?;
-        let made = self.make_of(meta, &session.content)?;
-        self.client()?.objects.became(session.object.handle, made);
+        // Another HSM may have made it, which does not show in the object that the client restored.
+        let made = match self.made_before(&[&meta])?.as_deref() {
+            Some(&[made]) => made,
+            Some(_) => return Err(Error::Bug("one handle expected")),
+            None => {
+                self.may_create(&meta)?;
+                self.make_of(meta, &session.content)?
+            }
+        };
+        let became = self.client()?.objects.became(session, made);
+        self.hand_out(&Kept::Became(became))?;
         keys::object_reply(&[made])
     }
 
@@ -251,7 +263,13 @@ impl Connection {
         if !handle.is_session() && self.already_done()? {
             return Ok(());
         }
-        let object = self.object(handle)?;
+        let Call { sequence, lowest_unanswered, .. } = self.call;
+        let object = match self.object(handle) {
+            Err(_) if handle.is_session() && self.client()?.objects.destroyed_by(sequence) => {
+                return Ok(());
+            }
+            object => object?,
+        };
         self.may(&Action::Destroy(object.record()))?;
         match object {
             Seen::Token(object) => {
@@ -259,7 +277,7 @@ impl Connection {
                 self.engine.contents.drop_object(object.id);
             }
             Seen::Session(_) => {
-                if !self.client()?.objects.destroy(handle) {
+                if !self.client()?.objects.destroy(handle, sequence, lowest_unanswered) {
                     return Err(Refusal::no_such_object().into());
                 }
             }

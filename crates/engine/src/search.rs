@@ -111,7 +111,9 @@ impl Connection {
         after: Handle,
         page: &mut Page,
     ) -> Result<(), Error> {
-        let objects = self.client()?.objects.after(after);
+        let login = self.login_id();
+        let mut objects = self.client()?.objects.after(after);
+        objects.retain(|object| object.is_for(login));
         let candidates: Vec<Option<bool>> = self.view(|state, who| {
             Ok(objects
                 .iter()

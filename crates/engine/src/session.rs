@@ -1,9 +1,9 @@
-//! Session objects (CKA_TOKEN=false): one client's, in this HSM's memory only.
+//! Session objects (CKA_TOKEN=false): one client's, in HSMs' memory only.
 //!
-//! They carry the same metadata as token objects and obey the same rules, but never enter the vault.
+//! The client keeps a masked copy of each (`kept`), and puts it onto another HSM when it goes there. They carry the same metadata as token objects and obey the same rules, but never enter the vault.
 //! PKCS#11 2.40, 4.4: "session objects … are destroyed when the session is closed".
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,61 @@ pub(crate) struct SessionObject {
 impl SessionObject {
     pub(crate) fn is_private(&self) -> bool {
         self.object.meta.flags.contains(Flags::PRIVATE)
+    }
+
+    /// The login without which the object is of no use.
+    pub(crate) fn needs(&self) -> Option<LoginId> {
+        self.login.filter(|_| self.is_private())
+    }
+
+    /// Whether a connection with this login may know of it. A private object ends with its login, which
+    /// another HSM may have ended.
+    pub(crate) fn is_for(&self, login: Option<LoginId>) -> bool {
+        self.needs().is_none_or(|needs| Some(needs) == login)
+    }
+}
+
+/// What a session object that became a token object leaves behind: its handle goes on working for its
+/// client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Became {
+    pub(crate) handle: Handle,
+    /// The token object.
+    pub(crate) token: Handle,
+    /// Newer than the session object's.
+    pub(crate) version: u64,
+    /// The login that the session object needed.
+    pub(crate) needs: Option<LoginId>,
+}
+
+/// What a client keeps of a session object.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    Object(Arc<SessionObject>),
+    Became(Became),
+}
+
+impl Kept {
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Self::Object(kept) => kept.object.handle,
+            Self::Became(became) => became.handle,
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        match self {
+            Self::Object(kept) => kept.object.version,
+            Self::Became(became) => became.version,
+        }
+    }
+
+    /// The application's session that it ends with; 0 for none.
+    pub(crate) fn session(&self) -> u64 {
+        match self {
+            Self::Object(kept) => kept.session,
+            Self::Became(_) => 0,
+        }
     }
 }
 
@@ -62,9 +117,24 @@ pub(crate) struct SessionObjects {
 struct Store {
     objects: BTreeMap<Handle, Arc<SessionObject>>,
     /// Session objects that became token objects keep their handle for this client.
-    became: HashMap<Handle, Handle>,
-    /// What was made for recent requests, by their sequence: a retry gets the same objects.
+    became: HashMap<Handle, Became>,
+    /// What was made for recent requests, by their sequence: a retry gets the same objects. Nothing was
+    /// made by one that destroyed.
     made: BTreeMap<u64, Vec<Handle>>,
+}
+
+impl Store {
+    /// What a request made, for its retry; 0 is the sequence of one that is not retried.
+    fn remember(&mut self, sequence: u64, lowest_unanswered: u64, made: Vec<Handle>) {
+        if sequence == 0 {
+            return;
+        }
+        self.made = self.made.split_off(&lowest_unanswered);
+        self.made.insert(sequence, made);
+        while self.made.len() > limits::REMEMBERED_REPLIES_MAX {
+            self.made.pop_first();
+        }
+    }
 }
 
 impl SessionObjects {
@@ -92,7 +162,14 @@ impl SessionObjects {
         if !handle.is_session() {
             return handle;
         }
-        self.store().became.get(&handle).copied().unwrap_or(handle)
+        self.store().became.get(&handle).map_or(handle, |became| became.token)
+    }
+
+    /// What a client keeps of the object that had this handle.
+    pub(crate) fn kept(&self, handle: Handle) -> Option<Kept> {
+        let store = self.store();
+        let became = store.became.get(&handle).copied().map(Kept::Became);
+        became.or_else(|| store.objects.get(&handle).cloned().map(Kept::Object))
     }
 
     /// The objects above `after`, in the order of their handles.
@@ -140,30 +217,70 @@ impl SessionObjects {
             handles.push(object.object.handle);
             store.objects.insert(object.object.handle, Arc::new(object));
         }
-        if sequence != 0 {
-            store.made = store.made.split_off(&lowest_unanswered);
-            store.made.insert(sequence, handles.clone());
-            while store.made.len() > limits::REMEMBERED_REPLIES_MAX {
-                store.made.pop_first();
+        store.remember(sequence, lowest_unanswered, handles.clone());
+        Ok(handles)
+    }
+
+    /// Adds what the client has kept, all or none, where there is nothing as new here.
+    ///
+    /// # Errors
+    /// CKR_DEVICE_MEMORY over the limits.
+    pub(crate) fn restore(&self, kept: Vec<Kept>) -> Result<(), Error> {
+        let mut store = self.store();
+        let newer = |store: &Store, kept: &Kept| {
+            let present = store.objects.get(&kept.handle()).map(|present| present.object.version);
+            !store.became.contains_key(&kept.handle())
+                && present.is_none_or(|present| present < kept.version())
+        };
+        let kept: Vec<Kept> = kept.into_iter().filter(|kept| newer(&store, kept)).collect();
+        let full = || Error::caller(CKR_DEVICE_MEMORY, "too many session objects");
+        let became = kept.iter().filter(|kept| matches!(kept, Kept::Became(_))).count();
+        if store.became.len() + became > limits::SESSION_OBJECTS_MAX {
+            return Err(full());
+        }
+        let is_new = |kept: &&Kept| {
+            matches!(kept, Kept::Object(_)) && !store.objects.contains_key(&kept.handle())
+        };
+        let added: BTreeSet<Handle> = kept.iter().filter(is_new).map(Kept::handle).collect();
+        if store.objects.len() + added.len() > limits::SESSION_OBJECTS_MAX {
+            return Err(full());
+        }
+        let added = added.len();
+        if self.budget.count.fetch_add(added, Ordering::Relaxed) + added > OBJECTS_OF_ALL_MAX {
+            self.budget.count.fetch_sub(added, Ordering::Relaxed);
+            return Err(full());
+        }
+        for kept in kept {
+            // Looked at again: the same request may hold two versions.
+            if !newer(&store, &kept) {
+                continue;
+            }
+            match kept {
+                Kept::Object(kept) => drop(store.objects.insert(kept.object.handle, kept)),
+                Kept::Became(became) => {
+                    if store.objects.remove(&became.handle).is_some() {
+                        self.budget.count.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    store.became.insert(became.handle, became);
+                }
             }
         }
-        Ok(handles)
+        self.changed();
+        Ok(())
     }
 
     /// Takes back what was made for a request that failed after all.
     pub(crate) fn unmake(&self, sequence: u64, handles: &[Handle]) {
         self.store().made.remove(&sequence);
-        for handle in handles {
-            self.destroy(*handle);
-        }
+        self.destroy_where(|object| handles.contains(&object.object.handle));
     }
 
     /// Replaces an object by its changed self. `false` where it is gone, or changed meanwhile.
-    pub(crate) fn replace(&self, before: &Arc<SessionObject>, after: SessionObject) -> bool {
+    pub(crate) fn replace(&self, before: &Arc<SessionObject>, after: Arc<SessionObject>) -> bool {
         let mut store = self.store();
         match store.objects.get_mut(&before.object.handle) {
             Some(present) if Arc::ptr_eq(present, before) => {
-                *present = Arc::new(after);
+                *present = after;
                 self.changed();
                 true
             }
@@ -171,24 +288,35 @@ impl SessionObjects {
         }
     }
 
-    /// The object has become the token object `token`.
-    pub(crate) fn became(&self, handle: Handle, token: Handle) {
+    /// The object has become the token object `token`: what the client keeps of it from now on.
+    pub(crate) fn became(&self, object: &SessionObject, token: Handle) -> Became {
+        let handle = object.object.handle;
+        let version = object.object.version + 1;
+        let became = Became { handle, token, version, needs: object.needs() };
         let mut store = self.store();
         if store.objects.remove(&handle).is_some() {
-            store.became.insert(handle, token);
             self.budget.count.fetch_sub(1, Ordering::Relaxed);
-            self.changed();
         }
+        store.became.insert(handle, became);
+        self.changed();
+        became
     }
 
-    /// Destroys an object; whether it was there.
-    pub(crate) fn destroy(&self, handle: Handle) -> bool {
-        let gone = self.store().objects.remove(&handle).is_some();
-        if gone {
-            self.budget.count.fetch_sub(1, Ordering::Relaxed);
-            self.changed();
+    /// Whether the request `sequence` has destroyed its object when it was sent before.
+    pub(crate) fn destroyed_by(&self, sequence: u64) -> bool {
+        self.store().made.get(&sequence).is_some_and(Vec::is_empty)
+    }
+
+    /// Destroys an object for the request `sequence`; whether it was there.
+    pub(crate) fn destroy(&self, handle: Handle, sequence: u64, lowest_unanswered: u64) -> bool {
+        let mut store = self.store();
+        if store.objects.remove(&handle).is_none() {
+            return false;
         }
-        gone
+        self.budget.count.fetch_sub(1, Ordering::Relaxed);
+        store.remember(sequence, lowest_unanswered, Vec::new());
+        self.changed();
+        true
     }
 
     /// Destroys all objects of which `is_so`.
@@ -196,8 +324,11 @@ impl SessionObjects {
         let mut store = self.store();
         let before = store.objects.len();
         store.objects.retain(|_, object| !is_so(object));
-        self.budget.count.fetch_sub(before - store.objects.len(), Ordering::Relaxed);
-        self.changed();
+        let gone = before - store.objects.len();
+        if gone > 0 {
+            self.budget.count.fetch_sub(gone, Ordering::Relaxed);
+            self.changed();
+        }
     }
 
     fn changed(&self) {
@@ -258,6 +389,69 @@ mod tests {
         let objects = objects();
         let first = objects.add(0, 0, vec![object(1)]).unwrap();
         assert_ne!(objects.add(0, 0, vec![object(1)]).unwrap(), first);
+    }
+
+    #[test]
+    fn a_retry_of_a_destruction_is_told_that_it_was_done() {
+        let objects = objects();
+        let one = objects.add(9, 9, vec![object(1)]).unwrap()[0];
+        assert!(objects.destroy(one, 10, 10));
+        assert!(objects.destroyed_by(10));
+        assert!(!objects.destroyed_by(11) && !objects.destroyed_by(0));
+        assert!(!objects.destroy(one, 11, 11));
+    }
+
+    fn version(handle: u64, version: u64) -> Kept {
+        let mut object = object(1);
+        object.object.handle = Handle(Handle::SESSION_BIT | handle);
+        object.object.version = version;
+        Kept::Object(Arc::new(object))
+    }
+
+    #[test]
+    fn what_is_restored_never_replaces_what_is_newer() {
+        let objects = objects();
+        let present = |handle| {
+            objects.get(Handle(Handle::SESSION_BIT | handle)).map(|object| object.object.version)
+        };
+        for (restored, then) in [(2, 2), (1, 2), (3, 3), (3, 3)] {
+            objects.restore(vec![version(5, restored)]).unwrap();
+            assert_eq!(present(5), Some(then));
+        }
+        objects.restore(vec![version(6, 4), version(6, 2), version(6, 5)]).unwrap();
+        assert_eq!(present(6), Some(5));
+        assert_eq!(objects.budget.count.load(Ordering::Relaxed), 2);
+        let object = objects.get(Handle(Handle::SESSION_BIT | 5)).unwrap();
+        let became = objects.became(&object, Handle::FIRST);
+        objects.restore(vec![version(5, 9)]).unwrap();
+        assert_eq!(present(5), None);
+        assert_eq!(objects.resolve(became.handle), Handle::FIRST);
+        assert_eq!(objects.budget.count.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_became_a_token_object_is_restored_as_that() {
+        let objects = objects();
+        objects.restore(vec![version(5, 0)]).unwrap();
+        let handle = Handle(Handle::SESSION_BIT | 5);
+        let became = Became { handle, token: Handle::FIRST, version: 1, needs: None };
+        objects.restore(vec![Kept::Became(became)]).unwrap();
+        assert!(objects.get(handle).is_none());
+        assert_eq!(objects.resolve(handle), Handle::FIRST);
+        assert_eq!(objects.budget.count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn more_than_a_client_may_have_is_not_restored() {
+        let objects = objects();
+        let all = |count: u64| (0..count).map(|handle| version(handle, 0)).collect::<Vec<_>>();
+        let max = limits::SESSION_OBJECTS_MAX as u64;
+        let refused = objects.restore(all(max + 1)).unwrap_err();
+        assert_eq!(refused.ckr(), CKR_DEVICE_MEMORY);
+        assert_eq!(objects.budget.count.load(Ordering::Relaxed), 0);
+        objects.restore(all(max)).unwrap();
+        objects.restore(all(max)).unwrap();
+        assert_eq!(objects.budget.count.load(Ordering::Relaxed), max as usize);
     }
 
     #[test]

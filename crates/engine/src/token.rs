@@ -42,7 +42,7 @@ impl Connection {
             Command::InitToken { label, so_verifier, so_epoch: so.epoch }
         };
         self.change(command)?;
-        self.engine.clients.destroy_all_objects();
+        self.engine.clients.destroy_objects_where(|_| true);
         self.engine.contents.retain(|_, _| false);
         self.hot.clear();
         Ok(())

@@ -38,6 +38,8 @@ pub const LOGINS_MAX: usize = 65_536;
 pub const SESSIONS_MAX: usize = 1024;
 /// Session objects of one application.
 pub const SESSION_OBJECTS_MAX: usize = 16_384;
+/// Masked session objects in one reply, in bytes: with the reply's other parts they fit a frame.
+pub const SESSION_OBJECT_BLOBS_BYTES_MAX: usize = DATA_BYTES_MAX + 32 * 1024;
 /// Handles in one reply to a search.
 pub const FIND_HANDLES_MAX: usize = 4096;
 /// Attributes read by one request.

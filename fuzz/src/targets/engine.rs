@@ -82,6 +82,31 @@ pub(super) fn body_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// A session object's body as it is before it is sealed for its client, and the same bytes as a blob.
+pub(super) fn session_object(data: &[u8]) -> bool {
+    assert!(!fuzzing::opens_session_object(data), "a forged session object");
+    let Some(written) = fuzzing::read_session_object(data) else { return false };
+    assert_eq!(fuzzing::read_session_object(&written), Some(written));
+    true
+}
+
+pub(super) fn session_object_seeds() -> Vec<Vec<u8>> {
+    let secret = |flags| {
+        let key = Key::from_secret(CKK_AES, vec![1; 32]).expect("a good key");
+        let meta = Meta { flags, ..meta(CKO_SECRET_KEY, Some(CKK_AES)) };
+        fuzzing::session_object(meta, Some(key), vec![Attribute::new(0x8000_0001, *b"note")])
+    };
+    let data = Meta { flags: Flags::PRIVATE, generated_by: None, ..meta(CKO_DATA, None) };
+    let value = vec![Attribute::new(CKA_VALUE, [0x30, 0])];
+    let became = vec![0x28, 0x81, 0x80, 0xa0, 0x03];
+    vec![
+        secret(Flags::PRIVATE | Flags::SIGN),
+        secret(Flags::SIGN),
+        fuzzing::session_object(data, None, value),
+        became,
+    ]
+}
+
 /// A user's stored verifier: whatever it is, checking a password costs no more than the limits say.
 pub(super) fn verifier(data: &[u8]) -> bool {
     let cost = fuzzing::verifier_cost(data);

@@ -62,6 +62,7 @@ targets! {
     "crypto-operation", 5_000: crypto::operation, crypto::operation_seeds;
     "engine-ticket", 5_000: engine::ticket, engine::ticket_seeds;
     "engine-body", 10_000: engine::body, engine::body_seeds;
+    "engine-session-object", 10_000: engine::session_object, engine::session_object_seeds;
     "engine-verifier", 20_000: engine::verifier, engine::verifier_seeds;
     "engine-point", 20_000: engine::point, engine::point_seeds;
     "engine-requests", 3_000: connection::requests, work::requests_seeds;

@@ -10,6 +10,7 @@ mod logins;
 mod malformed;
 mod operations;
 mod permissions;
+mod restored;
 mod retries;
 mod search;
 mod sessions;

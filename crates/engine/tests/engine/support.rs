@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use strongroom_crypto::SecretBytes;
-use strongroom_engine::{Channel, Connection, Engine, EngineSecrets, Identity, Options, UseLog};
+use strongroom_engine::{
+    Channel, Connection, Engine, EngineSecrets, Identity, Options, PasswordCost, UseLog,
+};
 use strongroom_vault::{
     Actor, Change, ClientId, Command, Committed, Entry, JoinPolicy, LogIndex, ObjectId,
     Personality, ReplicationError, Replicator, SharedState, State, codec,
 };
 use strongroom_wire::message::{
     self, Attach, Attribute, Hello, Login, Mechanism, Operation, Outcome, Parameter, Reply,
-    Request, Role, Template,
+    Request, RestoreObjects, Role, SessionObject, Template,
 };
 
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
@@ -168,7 +170,15 @@ pub(crate) struct Hsm {
 
 impl Hsm {
     fn over(memory: Memory) -> Self {
-        let memory = Arc::new(memory);
+        Self::with(Arc::new(memory))
+    }
+
+    /// Another HSM of the cluster, which has just started.
+    pub(crate) fn beside(&self) -> Self {
+        Self::with(Arc::clone(&self.memory))
+    }
+
+    fn with(memory: Arc<Memory>) -> Self {
         let uses = Arc::new(Uses::default());
         let engine = Engine::new(
             Arc::clone(&memory) as Arc<dyn Replicator>,
@@ -178,7 +188,7 @@ impl Hsm {
             }),
             Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false },
             Arc::clone(&uses) as Arc<dyn UseLog>,
-            Options { clock: Arc::new(now_ms), ..Options::default() },
+            Options { clock: Arc::new(now_ms), password_cost: PasswordCost::CHEAPEST },
         );
         Self { engine, memory, uses }
     }
@@ -317,6 +327,8 @@ pub(crate) struct Client {
     pub(crate) seen_index: u64,
     /// Other connections of the client may wait for answers to lower sequences.
     pub(crate) shared: bool,
+    /// Its session objects, as replies gave them.
+    pub(crate) kept: BTreeMap<u64, SessionObject>,
 }
 
 impl Client {
@@ -334,6 +346,7 @@ impl Client {
             sequence: 0,
             seen_index: 0,
             shared: false,
+            kept: BTreeMap::new(),
         };
         client.call(hello()).unwrap();
         client.attach().unwrap();
@@ -350,6 +363,20 @@ impl Client {
         other.shared = true;
         other.attach().unwrap();
         other
+    }
+
+    /// Goes on at another HSM, with all session objects.
+    pub(crate) fn moved(&self, hsm: &Hsm) -> Self {
+        let mut moved = self.another(hsm);
+        moved.kept.clone_from(&self.kept);
+        moved.restore().unwrap();
+        moved
+    }
+
+    /// Puts the session objects that the client has onto its HSM.
+    pub(crate) fn restore(&mut self) -> Result<(), Refused> {
+        let objects = self.kept.values().cloned().collect();
+        self.call(Operation::RestoreObjects(RestoreObjects { objects })).map(drop)
     }
 
     pub(crate) fn attach(&mut self) -> Result<(), Refused> {
@@ -407,6 +434,10 @@ impl Client {
         });
         assert_eq!(reply.sequence, sequence);
         self.seen_index = self.seen_index.max(reply.log_index);
+        for object in &reply.session_objects {
+            assert_eq!(reply.status, 0, "a failure makes no object");
+            self.kept.insert(object.handle, object.clone());
+        }
         reply
     }
 
