@@ -18,6 +18,7 @@
 //! - `login`: the ticket and the key that proves it.
 //! - `retry`: how long to go on after a failure.
 //! - `local`: the HSM that is started on demand.
+//! - [`fleet`]: what is known of the HSMs, and where a request goes.
 //! - [`identify`]: who answers at an address, for the configure tools.
 //! - [`client`]: [`Client`], which ties these together.
 
@@ -29,6 +30,7 @@ pub mod config;
 mod connection;
 mod endpoint;
 mod errors;
+pub mod fleet;
 mod local;
 mod login;
 mod numbers;

@@ -56,6 +56,8 @@ pub const AES_KEY_BYTES: [usize; 3] = [16, 24, 32];
 pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
 /// PEM certificate given to the administration port, in bytes (AWS: 20,000 characters).
 pub const CERTIFICATE_BYTES_MAX: usize = 20_000;
+/// HSMs in one topology (AWS: 28 in a cluster), with room.
+pub const TOPOLOGY_HSMS_MAX: usize = 64;
 /// TLS handshake and the first request must end in this time, in milliseconds.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// A connection of nobody who is logged in may stay without a request for so long, in milliseconds.
