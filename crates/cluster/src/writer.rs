@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use strongroom_store::{Applied, Batch, Store};
+use strongroom_store::{Applied, Batch, LogRow, Position, Store};
 use strongroom_vault::{Committed, LogIndex, ReplicationError, codec};
 use strongroom_wire::limits::LOG_ENTRIES_CUT_MIN;
 use zeroize::Zeroizing;
@@ -17,6 +17,10 @@ use crate::one_voter::Shared;
 use crate::queue::{Proposal, Work};
 use crate::sealing::EntrySealer;
 use crate::{Error, Options, describe};
+
+/// The only voter leads its only term.
+const TERM: u64 = 1;
+const LEADER: u64 = 1;
 
 /// What the thread owns.
 pub(crate) struct Writer {
@@ -72,17 +76,21 @@ impl Writer {
         let mut answers = Vec::with_capacity(stamped.len());
         let mut state = self.shared.state.write();
         let mut index = state.applied();
-        for (entry, sealed, answer) in stamped {
+        let mut position = self.store.log_state().next_index();
+        for (entry, payload, answer) in stamped {
             index = LogIndex(index.0 + 1);
             let mut audit = describe::before(&state, index, &entry);
             let (result, changes) = state.apply(index, entry);
             describe::after(&mut audit, &result);
-            batch.entries.push(Applied { index, sealed, changes, audit });
+            batch.append.push(LogRow { index: position, term: TERM, leader: LEADER, payload });
+            batch.applied.push(Applied { index, changes, audit });
+            position += 1;
             answers.push((answer, Committed { index, result }));
         }
         drop(state);
 
-        batch.log_first = self.log_first(index);
+        batch.applied_to = batch.append.last().map(|row| (row.position(), None));
+        batch.purge_to = self.purge_to(position);
         self.store.commit(&batch)?;
         self.shared.state.publish(index);
         self.shared.entries.fetch_add(answers.len() as u64, Ordering::Relaxed);
@@ -94,14 +102,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Which entry the log begins with after this batch.
-    fn log_first(&self, applied: LogIndex) -> LogIndex {
+    /// Up to which entry the log is cut with this batch, where it is long enough; `next` is the index
+    /// after its last.
+    fn purge_to(&self, next: u64) -> Option<Position> {
         let kept = self.options.log_entries_kept;
-        let first = self.store.log_first();
-        let length = (applied.0 + 1).saturating_sub(first.0);
+        let length = next - self.store.log_state().first_index();
         if length < kept.saturating_add(LOG_ENTRIES_CUT_MIN) {
-            return first;
+            return None;
         }
-        LogIndex(applied.0 + 1 - kept)
+        let index = next.checked_sub(kept)?.checked_sub(1)?;
+        Some(Position { index, term: TERM, leader: LEADER })
     }
 }

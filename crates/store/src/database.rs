@@ -14,7 +14,9 @@ use crate::Error;
 pub(crate) const FILE: &str = "store.db";
 
 /// `PRAGMA user_version`: what the tables below are. 0 is an empty file.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// Has the same tables; what the log's rows and the head say is another thing.
+const FIRST_FORMAT: i64 = 1;
 /// `PRAGMA application_id`: "SRHS", so that `file` can tell what it is.
 const APPLICATION: i64 = 0x5352_4853;
 
@@ -78,20 +80,31 @@ pub(crate) fn prepare(connection: &Connection) -> Result<Existing, Error> {
     match format {
         0 if count("true")? == 0 => {
             connection.execute_batch(SCHEMA)?;
-            connection.pragma_update(None, "user_version", FORMAT)?;
+            set_format(connection)?;
             connection.pragma_update(None, "application_id", APPLICATION)?;
             Ok(Existing::No)
         }
-        FORMAT if count("type IN ('trigger', 'view')")? == 0 => Ok(Existing::Yes),
-        0 | FORMAT => Err(Error::tampered("database", FILE, "its tables are not the store's")),
+        FORMAT | FIRST_FORMAT if count("type IN ('trigger', 'view')")? == 0 => {
+            Ok(if format == FORMAT { Existing::Yes } else { Existing::FirstFormat })
+        }
+        0 | FORMAT | FIRST_FORMAT => {
+            Err(Error::tampered("database", FILE, "its tables are not the store's"))
+        }
         found => Err(Error::Format { found, known: FORMAT }),
     }
+}
+
+/// Says that the tables are of this format.
+pub(crate) fn set_format(connection: &Connection) -> Result<(), Error> {
+    Ok(connection.pragma_update(None, "user_version", FORMAT)?)
 }
 
 /// Whether there was a store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     Yes,
+    /// One that the first released version wrote.
+    FirstFormat,
     No,
 }
 

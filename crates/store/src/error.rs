@@ -77,6 +77,13 @@ impl Error {
     }
 }
 
+impl From<rusqlite::types::FromSqlError> for Error {
+    /// A column of another type than the store writes.
+    fn from(_: rusqlite::types::FromSqlError) -> Self {
+        Self::tampered("database", crate::database::FILE, "a column has another type")
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     /// A file that SQLite finds corrupt is as suspect as a row that does not open.
     fn from(error: rusqlite::Error) -> Self {

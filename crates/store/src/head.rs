@@ -6,12 +6,13 @@ use strongroom_crypto::symmetric::hmac_sha256;
 use strongroom_vault::LogIndex;
 use zeroize::Zeroize;
 
-use crate::Error;
 use crate::audit::Chain;
 use crate::sealing::{Place, Table};
 use crate::tally::Tally;
+use crate::{Error, LogState, Position};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+const FIRST_FORMAT: u32 = 1;
 const NAME: &str = "head";
 
 /// Bytes of a record's key in the database.
@@ -20,12 +21,18 @@ pub(crate) const RECORD_KEY_BYTES: usize = 16;
 /// Written with every transaction.
 #[derive(Clone)]
 pub(crate) struct Head {
-    /// The last applied entry.
-    pub(crate) applied: LogIndex,
-    /// The first entry that the log still holds; one after `applied` where it holds none.
-    pub(crate) log_first: LogIndex,
+    /// The vault's last entry that the rows reflect.
+    pub(crate) index: LogIndex,
+    /// The log entry up to which all is applied: what follows in the log is applied later, or again.
+    pub(crate) applied: Option<Position>,
+    pub(crate) log: LogState,
+    pub(crate) committed: Option<Position>,
+    pub(crate) vote: Option<Vec<u8>>,
+    /// How often the members were written; their row has this version. 0 where there is none.
+    pub(crate) memberships: u64,
     pub(crate) records: Tally,
     pub(crate) blobs: Tally,
+    pub(crate) log_rows: Tally,
     pub(crate) audit: Chain,
     /// Whether the store was closed after this was written.
     pub(crate) clean: bool,
@@ -48,10 +55,15 @@ impl Head {
         random(&mut keys.names)?;
         random(&mut keys.tally)?;
         Ok(Self {
-            applied: LogIndex(0),
-            log_first: LogIndex(1),
+            index: LogIndex(0),
+            applied: None,
+            log: LogState::default(),
+            committed: None,
+            vote: None,
+            memberships: 0,
             records: Tally::default(),
             blobs: Tally::default(),
+            log_rows: Tally::default(),
             audit: Chain::default(),
             clean: true,
             keys,
@@ -71,6 +83,16 @@ impl Head {
         &self.keys.tally
     }
 
+    /// The tally of a table's rows.
+    pub(crate) fn tally(&mut self, table: Table) -> Result<&mut Tally, Error> {
+        match table {
+            Table::Log => Ok(&mut self.log_rows),
+            Table::Records => Ok(&mut self.records),
+            Table::Blobs => Ok(&mut self.blobs),
+            Table::Meta | Table::Audit => Err(Error::Bug("a table without a tally")),
+        }
+    }
+
     /// Where the head is kept.
     pub(crate) fn place() -> Place<'static> {
         Place { table: Table::Meta, key: NAME.as_bytes(), version: 0 }
@@ -82,10 +104,11 @@ impl Head {
     }
 
     pub(crate) fn to_message(&self) -> HeadMessage {
+        let position = |position: Option<Position>| position.map(PositionMessage::from);
         HeadMessage {
             format: FORMAT,
-            applied: self.applied.0,
-            log_first: self.log_first.0,
+            index: self.index.0,
+            log_first: 0,
             records: self.records.as_bytes().to_vec(),
             blobs: self.blobs.as_bytes().to_vec(),
             audit_sequence: self.audit.sequence,
@@ -93,27 +116,43 @@ impl Head {
             clean: self.clean,
             names_key: self.keys.names.to_vec(),
             tally_key: self.keys.tally.to_vec(),
+            applied: position(self.applied),
+            purged: position(self.log.purged),
+            last: position(self.log.last),
+            committed: position(self.committed),
+            vote: self.vote.clone(),
+            memberships: self.memberships,
+            log_rows: self.log_rows.as_bytes().to_vec(),
         }
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let wrong = || Error::tampered("meta", NAME, "it does not decode");
-        let message = HeadMessage::decode(bytes).map_err(|_| wrong())?;
-        if message.format != FORMAT {
-            return Err(Error::Format { found: message.format.into(), known: FORMAT.into() });
-        }
-        let tally = |bytes: &[u8]| Tally::from_slice(bytes).ok_or_else(wrong);
-        let hash = |bytes: &[u8]| bytes.try_into().map_err(|_| wrong());
+        let message = HeadMessage::read(bytes, FORMAT)?;
+        let log_rows = Tally::from_slice(&message.log_rows).ok_or_else(wrong)?;
         Ok(Self {
-            applied: LogIndex(message.applied),
-            log_first: LogIndex(message.log_first),
-            records: tally(&message.records)?,
-            blobs: tally(&message.blobs)?,
-            audit: Chain { sequence: message.audit_sequence, hash: hash(&message.audit_hash)? },
-            clean: message.clean,
-            keys: HeadKeys { names: hash(&message.names_key)?, tally: hash(&message.tally_key)? },
+            applied: message.applied.map(Position::from),
+            log: LogState {
+                purged: message.purged.map(Position::from),
+                last: message.last.map(Position::from),
+            },
+            committed: message.committed.map(Position::from),
+            vote: message.vote.clone(),
+            memberships: message.memberships,
+            log_rows,
+            ..message.common()?
         })
     }
+
+    /// A head of format 1 as one of this format, and the first index of its log, which ended where the
+    /// state did.
+    pub(crate) fn from_first_format(bytes: &[u8]) -> Result<(Self, u64), Error> {
+        let message = HeadMessage::read(bytes, FIRST_FORMAT)?;
+        Ok((message.common()?, message.log_first))
+    }
+}
+
+fn wrong() -> Error {
+    Error::tampered("meta", NAME, "it does not decode")
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,7 +161,8 @@ pub(crate) struct HeadMessage {
     #[prost(uint32, tag = "1")]
     format: u32,
     #[prost(uint64, tag = "2")]
-    applied: u64,
+    index: u64,
+    /// Format 1 only.
     #[prost(uint64, tag = "3")]
     log_first: u64,
     #[prost(bytes = "vec", tag = "4")]
@@ -139,11 +179,82 @@ pub(crate) struct HeadMessage {
     names_key: Vec<u8>,
     #[prost(bytes = "vec", tag = "10")]
     tally_key: Vec<u8>,
+    #[prost(message, optional, tag = "11")]
+    applied: Option<PositionMessage>,
+    #[prost(message, optional, tag = "12")]
+    purged: Option<PositionMessage>,
+    #[prost(message, optional, tag = "13")]
+    last: Option<PositionMessage>,
+    #[prost(message, optional, tag = "14")]
+    committed: Option<PositionMessage>,
+    #[prost(bytes = "vec", optional, tag = "15")]
+    vote: Option<Vec<u8>>,
+    #[prost(uint64, tag = "16")]
+    memberships: u64,
+    #[prost(bytes = "vec", tag = "17")]
+    log_rows: Vec<u8>,
+}
+
+impl HeadMessage {
+    fn read(bytes: &[u8], format: u32) -> Result<Self, Error> {
+        let message = Self::decode(bytes).map_err(|_| wrong())?;
+        if message.format != format {
+            return Err(Error::tampered(
+                "meta",
+                NAME,
+                "the database says that it is of another format",
+            ));
+        }
+        Ok(message)
+    }
+
+    /// What both formats have.
+    fn common(&self) -> Result<Head, Error> {
+        let tally = |bytes: &[u8]| Tally::from_slice(bytes).ok_or_else(wrong);
+        let hash = |bytes: &[u8]| bytes.try_into().map_err(|_| wrong());
+        Ok(Head {
+            index: LogIndex(self.index),
+            applied: None,
+            log: LogState::default(),
+            committed: None,
+            vote: None,
+            memberships: 0,
+            records: tally(&self.records)?,
+            blobs: tally(&self.blobs)?,
+            log_rows: Tally::default(),
+            audit: Chain { sequence: self.audit_sequence, hash: hash(&self.audit_hash)? },
+            clean: self.clean,
+            keys: HeadKeys { names: hash(&self.names_key)?, tally: hash(&self.tally_key)? },
+        })
+    }
 }
 
 impl Drop for HeadMessage {
     fn drop(&mut self) {
         self.names_key.zeroize();
         self.tally_key.zeroize();
+    }
+}
+
+/// A [`Position`], in heads and in snapshots.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct PositionMessage {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(uint64, tag = "2")]
+    term: u64,
+    #[prost(uint64, tag = "3")]
+    leader: u64,
+}
+
+impl From<Position> for PositionMessage {
+    fn from(position: Position) -> Self {
+        Self { index: position.index, term: position.term, leader: position.leader }
+    }
+}
+
+impl From<PositionMessage> for Position {
+    fn from(message: PositionMessage) -> Self {
+        Self { index: message.index, term: message.term, leader: message.leader }
     }
 }

@@ -1,19 +1,21 @@
 //! One HSM's data folder: its secrets, and its log, state, blobs and audit records.
 //!
-//! In: batches of applied entries, each with the changes that the vault says make the disk equal to
-//! memory. Out: the same state after any crash, or an error that names the record that does not
+//! In: batches of what Raft appends, takes back, votes and applies, with the changes that the vault says
+//! make the disk equal to memory. Out: the same state after any crash, or an error that names the record that does not
 //! check. Everything in the folder is sealed; it must never write a key, a name or a label in
 //! plaintext, never acknowledge before the disk has, and never go on after a failed commit.
 //!
 //! - [`Folder`]: the data folder, locked to one process, closed to other users.
 //! - [`Secrets`]: the keys of the cluster and the HSM, in `secrets.sealed`.
-//! - [`Store`]: the SQLite file `store.db` and its one writer. [`BlobReader`]: its readers.
+//! - [`Store`]: the SQLite file `store.db` and its one writer. [`BlobReader`] and [`LogReader`]: its
+//!   readers, from any thread.
 //! - [`sealing`]: how one row is sealed; [`audit`]: how audit records are chained. Both are
 //!   specified in `docs/spec/log.md`.
 
 #![forbid(unsafe_code)]
 
 pub mod audit;
+mod batch;
 mod blobs;
 mod database;
 mod error;
@@ -22,7 +24,11 @@ mod folder;
 pub mod fuzzing;
 mod head;
 mod keys;
+mod log;
+mod membership;
+mod migrate;
 mod open;
+mod readers;
 pub mod sealing;
 mod secrets;
 mod store;
@@ -31,10 +37,14 @@ mod tally;
 mod vectors;
 mod write;
 
+pub use batch::{Applied, Batch};
 pub use blobs::BlobReader;
 pub use error::Error;
 pub use folder::Folder;
 pub use keys::{EpochKey, KeyRing};
+pub use log::{LogReader, LogRow, LogState, Position};
 pub use sealing::Boot;
 pub use secrets::{Secrets, random_id};
-pub use store::{Applied, Batch, Store};
+pub use store::Store;
+
+use readers::Readers;

@@ -1,12 +1,14 @@
-//! Opening a store: every row is checked, and the vault's state is built from them.
+//! Opening a store: every row is checked, and the vault's state is built from them. A store of the first
+//! format becomes one of this format in the same transaction ([`crate::migrate`]).
 //!
 //! Of the audit chain, which grows for years, only the last rows are checked here;
 //! [`Store::verify_audit`] checks all.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, TransactionBehavior};
-use strongroom_vault::{LogIndex, State};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use strongroom_crypto::SecretBytes;
+use strongroom_vault::State;
 
 use crate::audit::{self, Chain, Record, StartRecord};
 use crate::database::{self, Existing, signed, unsigned};
@@ -14,7 +16,7 @@ use crate::head::Head;
 use crate::sealing::{Boot, BootRow, Opener, Place, Sealer, Table};
 use crate::tally::{Share, Tally};
 use crate::write::Writer;
-use crate::{BlobReader, Error, Folder, Secrets, Store};
+use crate::{BlobReader, Error, Folder, LogRow, Readers, Secrets, Store, log, membership, migrate};
 
 /// Audit rows that are checked at each start.
 const AUDIT_ROWS_CHECKED: u64 = 10_000;
@@ -33,8 +35,10 @@ impl Store {
         let mut opener = Opener::new(secrets.clone(), boots(&transaction)?);
         let (mut head, state) = match existing {
             Existing::No => (Head::new()?, State::new()),
+            Existing::FirstFormat => migrate::from_first_format(&transaction, &opener)?,
             Existing::Yes => check(&transaction, &opener)?,
         };
+        let membership = membership::read(&transaction, &opener, &head)?;
 
         let row = BootRow::next(opener.last_boot(), &secrets)?;
         opener.insert(row);
@@ -43,18 +47,28 @@ impl Store {
         let start = StartRecord {
             boot: row.boot.number,
             after_clean_stop: head.clean,
-            applied: head.applied.0,
+            applied: head.index.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         head.clean = false;
-        let mut writer = Writer::new(&transaction, &mut sealer, &mut head);
+        let mut writer = Writer::new(&transaction, &opener, &mut sealer, &mut head);
         writer.audit(audit::Kind::Start, &prost::Message::encode_to_vec(&start))?;
         writer.finish()?;
         transaction.commit()?;
 
         let opener = Arc::new(opener);
-        let reader = BlobReader::new(path, opener.clone());
-        let store = Self::new(connection, folder, opener, sealer, head, row.boot);
+        let reader = BlobReader::new(Readers::new(path.clone(), opener.clone()));
+        let store = Self {
+            connection,
+            folder,
+            path,
+            opener,
+            sealer,
+            head,
+            membership,
+            boot: row.boot,
+            failed: false,
+        };
         Ok((store, state, reader))
     }
 }
@@ -94,43 +108,52 @@ fn insert_boot(connection: &Connection, row: &BootRow) -> Result<(), Error> {
 
 /// Checks all rows, and gives the head and the state.
 fn check(connection: &Connection, opener: &Opener) -> Result<(Head, State), Error> {
-    let head = head(connection, opener)?;
-    let state = records(connection, opener, &head)?;
-    blobs(connection, opener, &head)?;
-    log(connection, opener, &head)?;
-    let checked_from = head.audit.sequence.saturating_sub(AUDIT_ROWS_CHECKED) + 1;
-    audit_chain(connection, opener, &head, checked_from)?;
-    if state.applied() != head.applied {
-        return Err(Error::tampered("meta", Head::name(), "the records are of another index"));
-    }
+    let head = Head::from_bytes(head_row(connection, opener)?.as_bytes())?;
+    check_log(connection, opener, &head)?;
+    let state = check_state(connection, opener, &head)?;
     Ok((head, state))
 }
 
-fn head(connection: &Connection, opener: &Opener) -> Result<Head, Error> {
-    let mut statement = connection.prepare("SELECT sealed FROM meta WHERE name = ?1")?;
-    let mut rows = statement.query([Head::name()])?;
-    let missing = || Error::tampered("meta", Head::name(), "it is missing");
-    let sealed: Vec<u8> = rows.next()?.ok_or_else(missing)?.get(0)?;
-    Head::from_bytes(opener.open(&Head::place(), &sealed)?.as_bytes())
+/// The head's plaintext.
+pub(crate) fn head_row(connection: &Connection, opener: &Opener) -> Result<SecretBytes, Error> {
+    let sealed: Vec<u8> = connection
+        .query_row("SELECT sealed FROM meta WHERE name = ?1", [Head::name()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| Error::tampered("meta", Head::name(), "it is missing"))?;
+    opener.open(&Head::place(), &sealed)
+}
+
+/// Checks all but the log, and gives the state.
+pub(crate) fn check_state(
+    connection: &Connection,
+    opener: &Opener,
+    head: &Head,
+) -> Result<State, Error> {
+    let state = records(connection, opener, head)?;
+    blobs(connection, opener, head)?;
+    let checked_from = head.audit.sequence.saturating_sub(AUDIT_ROWS_CHECKED) + 1;
+    audit_chain(connection, opener, head, checked_from)?;
+    if state.applied() != head.index {
+        return Err(Error::tampered("meta", Head::name(), "the records are of another index"));
+    }
+    Ok(state)
 }
 
 fn records(connection: &Connection, opener: &Opener, head: &Head) -> Result<State, Error> {
     let mut state = State::new();
     let mut tally = Tally::default();
     each(connection, "SELECT key, version, sealed FROM records", |row| {
-        let (key, version, sealed): (Vec<u8>, i64, Vec<u8>) =
-            (row.get(0)?, row.get(1)?, row.get(2)?);
-        let place = Place { table: Table::Records, key: &key, version: unsigned(version) };
-        let plaintext = opener.open(&place, &sealed)?;
-        tally.add(&Share::of(head.tally_key(), &place, &sealed));
+        let (key, version) = (row.get_ref(0)?.as_blob()?, unsigned(row.get(1)?));
+        let sealed = row.get_ref(2)?.as_blob()?;
+        let place = Place { table: Table::Records, key, version };
+        let plaintext = opener.open(&place, sealed)?;
+        tally.add(&Share::of(head.tally_key(), &place, sealed));
         let malformed = |reason| Error::tampered("records", format!("version {version}"), reason);
         let (key, value) = crate::write::split_record(plaintext.as_bytes())
             .ok_or_else(|| malformed("it is malformed"))?;
         state.load(key, value).map_err(|_| malformed("the vault does not know its form"))
     })?;
-    if tally != head.records {
-        return Err(Error::tampered("records", "all", "a row is missing, foreign or old"));
-    }
+    same(tally, head.records, "records")?;
     state
         .finish_load()
         .map_err(|_| Error::tampered("records", "all", "the records contradict one another"))?;
@@ -140,40 +163,50 @@ fn records(connection: &Connection, opener: &Opener, head: &Head) -> Result<Stat
 fn blobs(connection: &Connection, opener: &Opener, head: &Head) -> Result<(), Error> {
     let mut tally = Tally::default();
     each(connection, "SELECT id, version, sealed FROM blobs", |row| {
-        let (id, version, sealed): (Vec<u8>, i64, Vec<u8>) =
-            (row.get(0)?, row.get(1)?, row.get(2)?);
-        let place = Place { table: Table::Blobs, key: &id, version: unsigned(version) };
-        opener.open(&place, &sealed)?;
-        tally.add(&Share::of(head.tally_key(), &place, &sealed));
+        let (key, version) = (row.get_ref(0)?.as_blob()?, unsigned(row.get(1)?));
+        let sealed = row.get_ref(2)?.as_blob()?;
+        let place = Place { table: Table::Blobs, key, version };
+        opener.open(&place, sealed)?;
+        tally.add(&Share::of(head.tally_key(), &place, sealed));
         Ok(())
     })?;
-    if tally != head.blobs {
-        return Err(Error::tampered("blobs", "all", "a row is missing, foreign or old"));
-    }
-    Ok(())
+    same(tally, head.blobs, "blobs")
 }
 
-fn log(connection: &Connection, opener: &Opener, head: &Head) -> Result<(), Error> {
-    let mut expected = head.log_first.0;
+/// The log is without gaps between the head's two ends, and the applied position is within it.
+fn check_log(connection: &Connection, opener: &Opener, head: &Head) -> Result<(), Error> {
+    let mut tally = Tally::default();
+    let mut expected = head.log.first_index();
+    let mut last = head.log.purged;
     each(connection, "SELECT idx, sealed FROM log ORDER BY idx", |row| {
-        let (index, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        if unsigned(index) != expected {
+        let (index, sealed) = (unsigned(row.get(0)?), row.get_ref(1)?.as_blob()?);
+        if index != expected {
             return Err(Error::tampered("log", expected, "it is missing"));
         }
-        open_log(opener, LogIndex(expected), &sealed)?;
+        let position = LogRow::open(opener, index, sealed)?.position();
+        tally.add(&Share::of(head.tally_key(), &log::place(&index.to_be_bytes()), sealed));
+        last = Some(position);
         expected += 1;
         Ok(())
     })?;
-    if expected != head.applied.0 + 1 {
-        return Err(Error::tampered("log", expected, "the log does not end where the state does"));
+    if last != head.log.last {
+        return Err(Error::tampered("log", expected, "the log has another end"));
+    }
+    same(tally, head.log_rows, "log")?;
+    let applied = head.applied.map(|position| position.index);
+    let within = applied.is_none_or(|applied| applied < head.log.next_index())
+        && head.log.purged.is_none_or(|purged| applied >= Some(purged.index));
+    if !within {
+        return Err(Error::tampered("meta", Head::name(), "what is applied is not in the log"));
     }
     Ok(())
 }
 
-/// Opens a log row: the entry as its proposer sealed it.
-pub(crate) fn open_log(opener: &Opener, index: LogIndex, sealed: &[u8]) -> Result<Vec<u8>, Error> {
-    let place = Place { table: Table::Log, key: &index.0.to_be_bytes(), version: 0 };
-    Ok(opener.open(&place, sealed)?.into_plain())
+fn same(found: Tally, head: Tally, table: &'static str) -> Result<(), Error> {
+    if found == head {
+        return Ok(());
+    }
+    Err(Error::tampered(table, "all", "a row is missing, foreign or old"))
 }
 
 /// Checks the audit chain from record `from` to the head.
@@ -240,7 +273,7 @@ fn missing_audit(sequence: u64) -> Error {
 }
 
 /// Calls `with` for each row.
-fn each(
+pub(crate) fn each(
     connection: &Connection,
     query: &str,
     mut with: impl FnMut(&Row<'_>) -> Result<(), Error>,

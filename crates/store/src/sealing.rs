@@ -30,7 +30,7 @@ const TAG_BYTES: usize = 16;
 pub enum Table {
     /// What the store knows of itself.
     Meta = 1,
-    /// Log entries, sealed by their proposers.
+    /// Raft's log.
     Log = 2,
     /// The vault's records.
     Records = 3,
@@ -61,11 +61,20 @@ pub struct Place<'a> {
     pub table: Table,
     /// The row's key as the database has it; a number as 8 bytes, big-endian.
     pub key: &'a [u8],
-    /// The log index that wrote it; 0 where rows are written once.
+    /// The vault's index that wrote it, or how often it was written; 0 where rows are written once.
     pub version: u64,
 }
 
 impl Place<'_> {
+    /// The row for messages to people: text as text, numbers as numbers, others in hexadecimal.
+    fn name(&self) -> String {
+        match (self.table, self.key.try_into()) {
+            (Table::Meta, _) => String::from_utf8_lossy(self.key).into_owned(),
+            (_, Ok(number)) => u64::from_be_bytes(number).to_string(),
+            (_, Err(_)) => self.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
     fn associated_data(&self) -> Vec<u8> {
         [CONTEXT, &[self.table as u8], &self.version.to_be_bytes(), self.key].concat()
     }
@@ -199,7 +208,7 @@ impl Opener {
 
     /// Opens one row.
     pub(crate) fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<SecretBytes, Error> {
-        let tampered = |reason| Error::tampered(place.table.name(), hex(place.key), reason);
+        let tampered = |reason| Error::tampered(place.table.name(), place.name(), reason);
         let (header, ciphertext) = sealed
             .split_first_chunk::<HEADER_BYTES>()
             .filter(|(_, ciphertext)| ciphertext.len() >= TAG_BYTES)
@@ -227,14 +236,6 @@ impl Opener {
 fn split_numbers(numbers: &[u8; 16]) -> (u64, u64) {
     let number = u128::from_be_bytes(*numbers);
     ((number >> 64) as u64, number as u64)
-}
-
-/// A key for messages to people: numbers as numbers, others in hexadecimal.
-fn hex(key: &[u8]) -> String {
-    match key.try_into() {
-        Ok(number) => u64::from_be_bytes(number).to_string(),
-        Err(_) => key.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
 }
 
 #[cfg(test)]

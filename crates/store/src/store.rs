@@ -1,81 +1,70 @@
 //! The store's one writer.
 
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::{Connection, TransactionBehavior};
-use strongroom_vault::{Change, LogIndex};
+use strongroom_vault::LogIndex;
 
-use crate::audit::{ChangeRecord, Kind, Record};
-use crate::database::{signed, unsigned};
+use crate::audit::Record;
 use crate::head::Head;
-use crate::open::{audit_chain, audit_records, open_log};
+use crate::open::{audit_chain, audit_records};
 use crate::sealing::{Boot, Opener, Sealer};
 use crate::write::Writer;
-use crate::{Error, Folder};
-
-/// An entry that the vault has applied, and what it left.
-#[derive(Clone, Default, PartialEq)]
-pub struct Applied {
-    /// Its number: one after the last.
-    pub index: LogIndex,
-    /// The entry, sealed by its proposer.
-    pub sealed: Vec<u8>,
-    /// What the vault says must be written.
-    pub changes: Vec<Change>,
-    /// Who did what.
-    pub audit: ChangeRecord,
-}
-
-/// What one transaction writes.
-#[derive(Clone, Default, PartialEq)]
-pub struct Batch {
-    /// Applied entries, in order.
-    pub entries: Vec<Applied>,
-    /// Blocks of key-use records, one audit row each.
-    pub uses: Vec<Vec<u8>>,
-    /// The log may forget entries before this one.
-    pub log_first: LogIndex,
-}
+use crate::{Batch, Error, Folder, LogReader, LogRow, LogState, Position, Readers, log};
 
 /// The one writer of a data folder, which it keeps locked.
 pub struct Store {
-    connection: Connection,
-    _folder: Folder,
-    opener: Arc<Opener>,
-    sealer: Sealer,
-    head: Head,
-    boot: Boot,
-    failed: bool,
+    pub(crate) connection: Connection,
+    pub(crate) folder: Folder,
+    /// The database's file.
+    pub(crate) path: PathBuf,
+    pub(crate) opener: Arc<Opener>,
+    pub(crate) sealer: Sealer,
+    pub(crate) head: Head,
+    pub(crate) membership: Option<Vec<u8>>,
+    pub(crate) boot: Boot,
+    pub(crate) failed: bool,
 }
 
 impl Store {
-    pub(crate) fn new(
-        connection: Connection,
-        folder: Folder,
-        opener: Arc<Opener>,
-        sealer: Sealer,
-        head: Head,
-        boot: Boot,
-    ) -> Self {
-        Self { connection, _folder: folder, opener, sealer, head, boot, failed: false }
-    }
-
     /// This start of the HSM.
     #[must_use]
     pub fn boot(&self) -> Boot {
         self.boot
     }
 
-    /// The last entry on disk; 0 where there is none.
+    /// The folder.
     #[must_use]
-    pub fn applied(&self) -> LogIndex {
-        self.head.applied
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
-    /// The first entry that the log still holds.
+    /// How far the rows reflect the log: the last log entry that is applied, the members up to it as
+    /// the replication encoded them, and the vault's index. Entries that follow in the log are applied
+    /// again when Raft says that they are committed.
     #[must_use]
-    pub fn log_first(&self) -> LogIndex {
-        self.head.log_first
+    pub fn applied(&self) -> (Option<Position>, Option<&[u8]>, LogIndex) {
+        (self.head.applied, self.membership.as_deref(), self.head.index)
+    }
+
+    /// Where the log begins and ends.
+    #[must_use]
+    pub fn log_state(&self) -> LogState {
+        self.head.log
+    }
+
+    /// Raft's vote, as it was given.
+    #[must_use]
+    pub fn vote(&self) -> Option<&[u8]> {
+        self.head.vote.as_deref()
+    }
+
+    /// The last entry that Raft knew to be committed.
+    #[must_use]
+    pub fn committed(&self) -> Option<Position> {
+        self.head.committed
     }
 
     /// Writes a batch in one transaction. When it returns, the batch is on disk.
@@ -84,32 +73,25 @@ impl Store {
     /// Any error is final, for it is not known what the disk holds (after a failed fsync the kernel
     /// may call dirty pages clean): the store takes nothing more, and the process must end.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.transact(false, |writer| {
-            for block in &batch.uses {
-                writer.audit(Kind::Uses, block)?;
-            }
-            writer.entries(&batch.entries)?;
-            writer.compact(batch.log_first)
-        })
+        self.transact(false, |writer| writer.batch(batch))?;
+        if let Some((_, Some(membership))) = &batch.applied_to {
+            self.membership = Some(membership.clone());
+        }
+        Ok(())
     }
 
-    /// Log entries from `from` on, at most `count`, as their proposers sealed them.
+    /// The log entries of `range` that are there. [`LogReader`] does the same for other threads.
     ///
     /// # Errors
     /// [`Error::Tampered`], or the database's.
-    pub fn log(&self, from: LogIndex, count: usize) -> Result<Vec<(LogIndex, Vec<u8>)>, Error> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT idx, sealed FROM log WHERE idx >= ?1 ORDER BY idx LIMIT ?2")?;
-        let (from, count) = (signed(from.0)?, signed(count as u64)?);
-        let mut rows = statement.query([from, count])?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            let index = LogIndex(unsigned(row.get(0)?));
-            let sealed: Vec<u8> = row.get(1)?;
-            entries.push((index, open_log(&self.opener, index, &sealed)?));
-        }
-        Ok(entries)
+    pub fn log(&self, range: Range<u64>) -> Result<Vec<LogRow>, Error> {
+        log::read(&self.connection, &self.opener, &range, usize::MAX)
+    }
+
+    /// A reader of the log, for other threads.
+    #[must_use]
+    pub fn log_reader(&self) -> LogReader {
+        LogReader::new(Readers::new(self.path.clone(), self.opener.clone()))
     }
 
     /// Audit records from `from` on, at most `count`.
@@ -153,7 +135,7 @@ impl Store {
         head.clean = clean;
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut writer = Writer::new(&transaction, &mut self.sealer, &mut head);
+        let mut writer = Writer::new(&transaction, &self.opener, &mut self.sealer, &mut head);
         write(&mut writer)?;
         writer.finish()?;
         transaction.commit()?;

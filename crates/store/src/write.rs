@@ -1,6 +1,7 @@
 //! Writing one batch into one transaction.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension};
@@ -10,9 +11,9 @@ use zeroize::Zeroizing;
 use crate::audit::Kind;
 use crate::database::{signed, unsigned};
 use crate::head::Head;
-use crate::sealing::{Place, Sealer, Table};
+use crate::sealing::{Opener, Place, Sealer, Table};
 use crate::tally::{Share, Tally};
-use crate::{Applied, Error};
+use crate::{Applied, Batch, Error, LogRow, Position, log, membership};
 
 /// What one batch leaves of a row: its value and the index that wrote it, or nothing.
 type Latest<'a> = Option<(&'a [u8], LogIndex)>;
@@ -59,47 +60,149 @@ impl<'a> Net<'a> {
 /// Writes into one transaction, and into the head that ends it.
 pub(crate) struct Writer<'a> {
     connection: &'a Connection,
+    opener: &'a Opener,
     sealer: &'a mut Sealer,
-    head: &'a mut Head,
+    pub(crate) head: &'a mut Head,
 }
 
 impl<'a> Writer<'a> {
     /// `connection` must be in a transaction.
     pub(crate) fn new(
         connection: &'a Connection,
+        opener: &'a Opener,
         sealer: &'a mut Sealer,
         head: &'a mut Head,
     ) -> Self {
-        Self { connection, sealer, head }
+        Self { connection, opener, sealer, head }
     }
 
-    /// Log rows, records, blobs and audit records of applied entries.
-    pub(crate) fn entries(&mut self, entries: &[Applied]) -> Result<(), Error> {
+    /// All of a batch.
+    pub(crate) fn batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        if let Some(from) = batch.truncate_from {
+            self.truncate(from)?;
+        }
+        for row in &batch.append {
+            self.append(row)?;
+        }
+        if let Some(vote) = &batch.vote {
+            self.head.vote = Some(vote.clone());
+        }
+        if let Some(committed) = batch.committed {
+            self.head.committed = Some(committed);
+        }
+        if !batch.applied.is_empty() && batch.applied_to.is_none() {
+            return Err(Error::Bug("entries are applied and it is not said up to where"));
+        }
+        self.applied(&batch.applied)?;
+        if let Some((position, membership)) = &batch.applied_to {
+            self.applied_to(*position, membership.as_deref())?;
+        }
+        for block in &batch.uses {
+            self.audit(Kind::Uses, block)?;
+        }
+        match batch.purge_to {
+            Some(position) => self.purge(position),
+            None => Ok(()),
+        }
+    }
+
+    /// The log loses its end, from `from` on.
+    fn truncate(&mut self, from: u64) -> Result<(), Error> {
+        if from < self.head.log.first_index() || self.is_applied(from) {
+            return Err(Error::Bug("an entry that was applied is taken back"));
+        }
+        if from >= self.head.log.next_index() {
+            return Ok(());
+        }
+        self.forget(from..self.head.log.next_index())?;
+        self.head.log.last = match from.checked_sub(1) {
+            Some(index) if index >= self.head.log.first_index() => Some(self.position(index)?),
+            _ => self.head.log.purged,
+        };
+        Ok(())
+    }
+
+    fn is_applied(&self, index: u64) -> bool {
+        self.head.applied.is_some_and(|applied| index <= applied.index)
+    }
+
+    /// Where a row of the log stands.
+    fn position(&self, index: u64) -> Result<Position, Error> {
+        let sealed: Vec<u8> = self
+            .connection
+            .prepare_cached("SELECT sealed FROM log WHERE idx = ?1")?
+            .query_row([signed(index)?], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| Error::tampered("log", index, "it is missing"))?;
+        Ok(LogRow::open(self.opener, index, &sealed)?.position())
+    }
+
+    fn append(&mut self, row: &LogRow) -> Result<(), Error> {
+        if row.index != self.head.log.next_index() {
+            return Err(Error::Bug("a log entry is not the next one"));
+        }
+        let key = row.index.to_be_bytes();
+        let place = log::place(&key);
+        let sealed = self.sealer.seal(&place, &row.plaintext())?;
+        self.head.log_rows.add(&Share::of(self.head.tally_key(), &place, &sealed));
+        self.connection
+            .prepare_cached("INSERT INTO log(idx, sealed) VALUES (?1, ?2)")?
+            .execute((signed(row.index)?, sealed))?;
+        self.head.log.last = Some(row.position());
+        Ok(())
+    }
+
+    /// Records, blobs and audit records of applied entries.
+    fn applied(&mut self, entries: &[Applied]) -> Result<(), Error> {
         for entry in entries {
-            if entry.index.0 != self.head.applied.0 + 1 {
+            if entry.index.0 != self.head.index.0 + 1 {
                 return Err(Error::Bug("an entry is not the next one"));
             }
-            self.log(entry)?;
             self.audit(Kind::Change, &entry.audit.encode_to_vec())?;
-            self.head.applied = entry.index;
+            self.head.index = entry.index;
         }
         let net = Net::of(entries);
         if net.clear {
-            self.connection.execute_batch("DELETE FROM records; DELETE FROM blobs;")?;
-            self.head.records = Tally::default();
-            self.head.blobs = Tally::default();
+            self.clear()?;
         }
         for (key, latest) in net.records {
-            let row = self.head.record_key(key);
-            let plaintext = latest.map(|(value, _)| join_record(key, value));
-            let index = latest.map(|(_, index)| index);
-            self.put(Table::Records, &row, plaintext.as_ref().map(|plain| &plain[..]), index)?;
+            match latest {
+                Some((value, index)) => self.put_record(key, value, index)?,
+                None => self.put(Table::Records, &self.head.record_key(key), None)?,
+            }
         }
         for (id, latest) in net.blobs {
-            let blob = latest.map(|(blob, _)| blob);
-            self.put(Table::Blobs, &id.0, blob, latest.map(|(_, index)| index))?;
+            self.put(Table::Blobs, &id.0, latest)?;
         }
         Ok(())
+    }
+
+    /// Deletes all records and blobs.
+    pub(crate) fn clear(&mut self) -> Result<(), Error> {
+        self.connection.execute_batch("DELETE FROM records; DELETE FROM blobs;")?;
+        self.head.records = Tally::default();
+        self.head.blobs = Tally::default();
+        Ok(())
+    }
+
+    fn applied_to(&mut self, position: Position, membership: Option<&[u8]>) -> Result<(), Error> {
+        if self.head.applied.is_some_and(|applied| position.index < applied.index) {
+            return Err(Error::Bug("the applied position goes back"));
+        }
+        if position.index >= self.head.log.next_index() {
+            return Err(Error::Bug("an entry is applied that the log does not have"));
+        }
+        self.head.applied = Some(position);
+        match membership {
+            Some(membership) => self.membership(membership),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn membership(&mut self, membership: &[u8]) -> Result<(), Error> {
+        self.head.memberships += 1;
+        let sealed = self.sealer.seal(&membership::place(self.head.memberships), membership)?;
+        self.meta(membership::NAME, sealed)
     }
 
     /// Appends an audit record.
@@ -114,16 +217,40 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Forgets log entries before `first`.
-    pub(crate) fn compact(&mut self, first: LogIndex) -> Result<(), Error> {
-        let first = LogIndex(first.0.min(self.head.applied.0 + 1));
-        if first <= self.head.log_first {
+    /// The log forgets its beginning, up to `to`.
+    fn purge(&mut self, to: Position) -> Result<(), Error> {
+        if !self.is_applied(to.index) {
+            return Err(Error::Bug("an entry is forgotten that was not applied"));
+        }
+        let first = self.head.log.first_index();
+        if to.index < first {
             return Ok(());
         }
+        let end = to.index + 1;
+        self.forget(first..end.min(self.head.log.next_index()))?;
+        if end >= self.head.log.next_index() {
+            self.head.log.last = Some(to);
+        }
+        self.head.log.purged = Some(to);
+        Ok(())
+    }
+
+    /// Deletes rows of the log.
+    pub(crate) fn forget(&mut self, range: Range<u64>) -> Result<(), Error> {
+        let bounds = [signed(range.start)?, signed(range.end)?];
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT idx, sealed FROM log WHERE idx >= ?1 AND idx < ?2")?;
+        let mut rows = statement.query(bounds)?;
+        while let Some(row) = rows.next()? {
+            let key = unsigned(row.get(0)?).to_be_bytes();
+            let share =
+                Share::of(self.head.tally_key(), &log::place(&key), row.get_ref(1)?.as_blob()?);
+            self.head.log_rows.remove(&share);
+        }
         self.connection
-            .prepare_cached("DELETE FROM log WHERE idx < ?1")?
-            .execute([signed(first.0)?])?;
-        self.head.log_first = first;
+            .prepare_cached("DELETE FROM log WHERE idx >= ?1 AND idx < ?2")?
+            .execute(bounds)?;
         Ok(())
     }
 
@@ -131,29 +258,33 @@ impl<'a> Writer<'a> {
     pub(crate) fn finish(self) -> Result<(), Error> {
         let plaintext = Zeroizing::new(self.head.to_message().encode_to_vec());
         let sealed = self.sealer.seal(&Head::place(), &plaintext)?;
+        self.meta(Head::name(), sealed)
+    }
+
+    fn meta(&self, name: &str, sealed: Vec<u8>) -> Result<(), Error> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO meta(name, sealed) VALUES (?1, ?2)")?
-            .execute((Head::name(), sealed))?;
+            .execute((name, sealed))?;
         Ok(())
     }
 
-    fn log(&mut self, entry: &Applied) -> Result<(), Error> {
-        let key = entry.index.0.to_be_bytes();
-        let place = Place { table: Table::Log, key: &key, version: 0 };
-        let sealed = self.sealer.seal(&place, &entry.sealed)?;
-        self.connection
-            .prepare_cached("INSERT INTO log(idx, sealed) VALUES (?1, ?2)")?
-            .execute((signed(entry.index.0)?, sealed))?;
-        Ok(())
+    /// Writes or replaces a record.
+    pub(crate) fn put_record(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        index: LogIndex,
+    ) -> Result<(), Error> {
+        let plaintext = join_record(key, value);
+        self.put(Table::Records, &self.head.record_key(key), Some((&plaintext, index)))
     }
 
     /// Writes, replaces or deletes a row that is tallied.
-    fn put(
+    pub(crate) fn put(
         &mut self,
         table: Table,
         key: &[u8],
-        plaintext: Option<&[u8]>,
-        index: Option<LogIndex>,
+        latest: Latest<'_>,
     ) -> Result<(), Error> {
         let statements = Statements::of(table)?;
         let old: Option<(i64, Vec<u8>)> = self
@@ -164,30 +295,26 @@ impl<'a> Writer<'a> {
         if let Some((version, sealed)) = &old {
             let place = Place { table, key, version: unsigned(*version) };
             let share = Share::of(self.head.tally_key(), &place, sealed);
-            self.tally(table).remove(&share);
+            self.head.tally(table)?.remove(&share);
         }
-        match (plaintext, index) {
-            (Some(plaintext), Some(index)) => {
+        match latest {
+            Some((plaintext, index)) => {
                 let place = Place { table, key, version: index.0 };
                 let sealed = self.sealer.seal(&place, plaintext)?;
                 let share = Share::of(self.head.tally_key(), &place, &sealed);
-                self.tally(table).add(&share);
+                self.head.tally(table)?.add(&share);
                 self.connection.prepare_cached(statements.put)?.execute((
                     key,
                     signed(index.0)?,
                     sealed,
                 ))?;
             }
-            _ if old.is_some() => {
+            None if old.is_some() => {
                 self.connection.prepare_cached(statements.delete)?.execute([key])?;
             }
-            _ => {}
+            None => {}
         }
         Ok(())
-    }
-
-    fn tally(&mut self, table: Table) -> &mut Tally {
-        if table == Table::Blobs { &mut self.head.blobs } else { &mut self.head.records }
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use common::{CANARY, Owner, blob_of, created, entry, new_key, set_up};
 use rusqlite::Connection;
 use strongroom_store::audit::{ChangeRecord, Kind};
-use strongroom_store::{Applied, Batch, BlobReader, Error, Folder, Store};
+use strongroom_store::{
+    Applied, Batch, BlobReader, Error, Folder, LogRow, LogState, Position, Store,
+};
 use strongroom_vault::{Actor, Change, Command, Entry, Handle, LogIndex, Outcome, State};
 use tempfile::TempDir;
 
@@ -38,9 +40,12 @@ impl Hsm {
             let index = LogIndex(self.state.applied().0 + 1);
             let (result, changes) = self.state.apply(index, entry);
             let audit = ChangeRecord { index: index.0, ..ChangeRecord::default() };
-            batch.entries.push(Applied { index, sealed: vec![index.0 as u8; 40], changes, audit });
+            batch.applied.push(Applied { index, changes, audit });
             outcomes.push(result.unwrap());
         }
+        let row = row(self.store.log_state().next_index());
+        batch.applied_to = Some((row.position(), None));
+        batch.append.push(row);
         self.store.commit(&batch).unwrap();
         outcomes
     }
@@ -61,6 +66,10 @@ impl Hsm {
     fn kill(self) {
         drop(self);
     }
+}
+
+fn row(index: u64) -> LogRow {
+    LogRow { index, term: 1, leader: 1, payload: vec![index as u8; 40] }
 }
 
 /// A folder with a cluster, and three keys in it.
@@ -100,7 +109,7 @@ fn a_reopened_store_gives_the_same_state() {
     hsm.kill();
     let hsm = Hsm::open(&path);
     assert_eq!(hsm.state.digest(), digest);
-    assert_eq!(hsm.store.applied(), hsm.state.applied());
+    assert_eq!(hsm.store.applied().2, hsm.state.applied());
     assert_eq!(hsm.state.object_count(), 3);
 }
 
@@ -137,8 +146,9 @@ fn a_clear_leaves_nothing_but_what_follows_it() {
     let cluster = cluster_record(&hsm.state);
     let changes = [vec![Change::Clear], vec![cluster, progress]].concat();
     let audit = ChangeRecord::default();
-    let entries = vec![Applied { index, sealed: vec![0; 40], changes, audit }];
-    hsm.store.commit(&Batch { entries, ..Batch::default() }).unwrap();
+    let applied = vec![Applied { index, changes, audit }];
+    let applied_to = hsm.store.applied().0.map(|position| (position, None));
+    hsm.store.commit(&Batch { applied, applied_to, ..Batch::default() }).unwrap();
     hsm.kill();
     let hsm = Hsm::open(&path);
     assert_eq!((hsm.state.object_count(), hsm.state.users().count()), (0, 0));
@@ -298,8 +308,8 @@ fn a_file_that_is_no_database_is_noticed() {
 #[test]
 fn a_store_of_a_newer_version_is_left_alone() {
     let (_root, path, _) = filled();
-    database(&path).pragma_update(None, "user_version", 2).unwrap();
-    assert!(matches!(Hsm::try_open(&path), Err(Error::Format { found: 2, known: 1 })));
+    database(&path).pragma_update(None, "user_version", 3).unwrap();
+    assert!(matches!(Hsm::try_open(&path), Err(Error::Format { found: 3, known: 2 })));
 }
 
 #[test]
@@ -348,19 +358,18 @@ fn a_start_says_whether_the_stop_before_was_in_order() {
 fn a_cut_log_is_whole_from_its_new_beginning() {
     let (_root, path, owner) = filled();
     let mut hsm = Hsm::open(&path);
-    let applied = hsm.state.applied();
-    let log_first = LogIndex(applied.0 - 1);
-    hsm.store.commit(&Batch { log_first, ..Batch::default() }).unwrap();
+    let last = hsm.store.log_state().last.unwrap();
+    let purged = Position { index: last.index - 2, ..last };
+    hsm.store.commit(&Batch { purge_to: Some(purged), ..Batch::default() }).unwrap();
     hsm.create(owner, "four");
     let digest = hsm.state.digest();
     hsm.kill();
     let hsm = Hsm::open(&path);
     assert_eq!(hsm.state.digest(), digest);
-    assert_eq!(hsm.store.log_first(), log_first);
-    let log = hsm.store.log(LogIndex(0), 1000).unwrap();
-    assert_eq!(log.first().unwrap().0, log_first);
-    assert_eq!(log.len(), 3);
-    assert!(log.iter().all(|(index, sealed)| *sealed == vec![index.0 as u8; 40]));
+    let last = Position { index: last.index + 1, ..last };
+    assert_eq!(hsm.store.log_state(), LogState { purged: Some(purged), last: Some(last) });
+    let expected: Vec<_> = (last.index - 2..=last.index).map(row).collect();
+    assert_eq!(hsm.store.log(0..1000).unwrap(), expected);
 }
 
 #[test]
@@ -383,8 +392,9 @@ fn an_entry_out_of_order_is_a_bug() {
     let (_root, path, _) = filled();
     let mut hsm = Hsm::open(&path);
     let index = LogIndex(hsm.state.applied().0 + 2);
-    let entries = vec![Applied { index, ..Applied::default() }];
-    let error = hsm.store.commit(&Batch { entries, ..Batch::default() });
+    let applied = vec![Applied { index, ..Applied::default() }];
+    let applied_to = hsm.store.applied().0.map(|position| (position, None));
+    let error = hsm.store.commit(&Batch { applied, applied_to, ..Batch::default() });
     assert!(matches!(error, Err(Error::Bug(_))));
 }
 
