@@ -25,6 +25,11 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(plaintext);
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The payload of the first frame, `None` while it is not whole.
     ///
     /// # Errors

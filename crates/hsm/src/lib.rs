@@ -31,6 +31,7 @@ mod link;
 mod listener;
 mod local;
 mod passphrase;
+mod peers;
 pub mod process;
 mod site;
 mod stop;

@@ -1,5 +1,5 @@
 //! How TLS is spoken: version 1.3 only, AES-256-GCM first, the hybrid key exchange first, no
-//! session tickets, and on port 2224 only with the provisioner's key.
+//! session tickets, on port 2224 only with the provisioner's key, and on port 2225 with both sides' device keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::certificates::public_key_of;
 /// # Errors
 /// Where rustls does not take the certificate.
 pub(crate) fn for_clients(leaf: CertifiedKey) -> Result<Arc<ServerConfig>, Error> {
-    Ok(finish(builder()?.with_no_client_auth(), leaf))
+    Ok(finish(builder()?.with_no_client_auth(), Arc::new(leaf)))
 }
 
 /// TLS for administration (2224): the device's certificate, and a client that holds the private
@@ -39,10 +39,22 @@ pub(crate) fn for_administration(
 ) -> Result<Arc<ServerConfig>, Error> {
     let verifier =
         ProvisionerVerifier { public_key: public_key_of(provisioner)?, provider: provider() };
-    Ok(finish(builder()?.with_client_cert_verifier(Arc::new(verifier)), device))
+    Ok(finish(builder()?.with_client_cert_verifier(Arc::new(verifier)), Arc::new(device)))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// TLS for other HSMs (2225): the device's certificate, and a caller that `verifier` takes.
+///
+/// # Errors
+/// Where rustls does not take the configuration.
+pub(crate) fn for_peers(
+    verifier: Arc<dyn ClientCertVerifier>,
+    device: Arc<CertifiedKey>,
+) -> Result<Arc<ServerConfig>, Error> {
+    Ok(finish(builder()?.with_client_cert_verifier(verifier), device))
+}
+
+/// Which algorithms are spoken.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_256_GCM_SHA384,
@@ -60,7 +72,7 @@ fn builder() -> Result<Builder<rustls::WantsVerifier>, Error> {
         .with_protocol_versions(&[&rustls::version::TLS13])?)
 }
 
-fn finish(builder: Builder<WantsServerCert>, identity: CertifiedKey) -> Arc<ServerConfig> {
+fn finish(builder: Builder<WantsServerCert>, identity: Arc<CertifiedKey>) -> Arc<ServerConfig> {
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     config.ignore_client_order = true;
     // Each connection proves the certificate anew: a resumed one would outlive a changed

@@ -8,6 +8,7 @@
 //! - [`message`]: requests and replies of port 2223 (clients).
 //! - [`admin`]: requests and replies of port 2224 (administration).
 //! - [`peer`]: requests and replies of port 2225 (HSM to HSM).
+//! - [`greeting`]: what a connection of port 2225 begins with.
 //! - [`limits`]: the one table of limits.
 //! - [`wipe`]: how what was in a message is taken out of memory.
 //! - [`vendor`]: AWS CloudHSM's own PKCS#11 constants.
@@ -16,6 +17,7 @@
 
 pub mod admin;
 pub mod frame;
+pub mod greeting;
 pub mod limits;
 pub mod message;
 pub mod peer;

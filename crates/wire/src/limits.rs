@@ -79,6 +79,8 @@ pub const AUDIT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const MEMBERS_MAX: usize = 32;
 /// A frame's payload between HSMs, in bytes: one entry of the log at its longest, and some.
 pub const PEER_FRAME_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// A frame's payload between HSMs that carries neither entries nor a snapshot, in bytes.
+pub const PEER_SMALL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// Entries, or proposals, in one message between HSMs.
 pub const PEER_ENTRIES_MAX: usize = 4096;
 /// An identifier, an address or a reason in a message between HSMs, in bytes.

@@ -34,6 +34,8 @@ pub enum Which {
     Cluster,
     /// The provisioner's, for port 2224.
     Provisioner,
+    /// An HSM's own, for ports 2224 and 2225.
+    Device,
 }
 
 impl std::fmt::Display for Which {
@@ -42,6 +44,7 @@ impl std::fmt::Display for Which {
             Self::TrustAnchor => "trust anchor (customerCA)",
             Self::Cluster => "signed cluster certificate",
             Self::Provisioner => "provisioner's certificate",
+            Self::Device => "device's certificate",
         })
     }
 }
