@@ -59,7 +59,7 @@ impl OneVoter {
         options: Options,
     ) -> Result<Self, Error> {
         let (store, state, blobs) = Store::open(folder, secrets.clone())?;
-        Self::start(store, state, blobs, &secrets, options)
+        Self::start(store, state, blobs, secrets, options)
     }
 
     /// Starts on an open store, whose state is `state`.
@@ -70,7 +70,7 @@ impl OneVoter {
         store: Store,
         state: State,
         blobs: BlobReader,
-        secrets: &Secrets,
+        secrets: Arc<Secrets>,
         options: Options,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {

@@ -7,9 +7,11 @@
 //! data. Each start of each HSM has a key of its own, so a counter makes the nonce. An HSM of the
 //! cluster opens what another sealed; a witness, which has no log key, does not.
 
+use std::sync::Arc;
+
 use strongroom_crypto::SecretBytes;
 use strongroom_crypto::symmetric::{self, AeadKey};
-use strongroom_store::{Boot, KeyRing, Secrets};
+use strongroom_store::{Boot, ClusterSecrets, KeyRing, Secrets};
 
 use crate::Error;
 
@@ -68,37 +70,53 @@ fn associated_data(header: &[u8]) -> Vec<u8> {
 
 /// Seals what this HSM proposes. There must be one for each start.
 pub struct EntrySealer {
-    hsm_id: String,
-    epoch: u64,
+    secrets: Arc<Secrets>,
     boot: Boot,
     counter: u64,
+    epoch: u64,
     key: AeadKey,
 }
 
 impl EntrySealer {
-    /// For one start of an HSM, under the newest log key.
+    /// For one start of an HSM, always under the newest log key.
     ///
     /// # Errors
-    /// Where the backend fails.
-    pub fn new(secrets: &Secrets, boot: Boot) -> Result<Self, Error> {
-        let log_key = secrets.log.current();
-        let epoch = log_key.epoch();
-        let key = Origin { epoch, boot, hsm_id: secrets.hsm_id.as_bytes() }.key(log_key.bytes())?;
-        Ok(Self { hsm_id: secrets.hsm_id.clone(), epoch, boot, counter: 0, key })
+    /// Where the HSM has no secrets of a cluster, or the backend fails.
+    pub fn new(secrets: Arc<Secrets>, boot: Boot) -> Result<Self, Error> {
+        let cluster = secrets.cluster()?;
+        let (epoch, key) = newest_key(&secrets, &cluster, boot)?;
+        Ok(Self { secrets, boot, counter: 0, epoch, key })
     }
 
     /// Seals an encoded entry.
     ///
     /// # Errors
-    /// Where the backend fails.
+    /// Where the backend fails, or the HSM has lost its cluster's secrets.
     pub fn seal(&mut self, entry: &[u8]) -> Result<Vec<u8>, Error> {
+        let cluster = self.secrets.cluster()?;
+        if cluster.epoch() != self.epoch {
+            (self.epoch, self.key) = newest_key(&self.secrets, &cluster, self.boot)?;
+        }
         self.counter = self.counter.checked_add(1).ok_or(Error::Entry("the counter ran out"))?;
-        let origin = Origin { epoch: self.epoch, boot: self.boot, hsm_id: self.hsm_id.as_bytes() };
+        let hsm_id = self.secrets.hsm_id.as_bytes();
+        let origin = Origin { epoch: self.epoch, boot: self.boot, hsm_id };
         let mut sealed = origin.header(self.counter)?;
         let ciphertext = self.key.seal(nonce(self.counter), &associated_data(&sealed), entry);
         sealed.extend_from_slice(&ciphertext);
         Ok(sealed)
     }
+}
+
+/// One start's key of the newest epoch.
+fn newest_key(
+    secrets: &Secrets,
+    cluster: &ClusterSecrets,
+    boot: Boot,
+) -> Result<(u64, AeadKey), Error> {
+    let log_key = cluster.log.current();
+    let epoch = log_key.epoch();
+    let key = Origin { epoch, boot, hsm_id: secrets.hsm_id.as_bytes() }.key(log_key.bytes())?;
+    Ok((epoch, key))
 }
 
 /// Opens an entry that any HSM of the cluster sealed, under the log key of its epoch.
@@ -151,37 +169,62 @@ impl<'a> Parsed<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use strongroom_store::Rotation;
+
     use super::*;
 
     const BOOT: Boot = Boot { number: 3, salt: [9; 16] };
 
+    fn arc_secrets() -> Arc<Secrets> {
+        Arc::new(Secrets::generate().unwrap())
+    }
+
+    fn log(secrets: &Secrets) -> KeyRing {
+        secrets.cluster().unwrap().log.clone()
+    }
+
     #[test]
     fn an_entry_opens_under_the_clusters_log_key_alone() {
-        let secrets = Secrets::generate().unwrap();
-        let sealed = EntrySealer::new(&secrets, BOOT).unwrap().seal(b"entry").unwrap();
-        assert_eq!(open(&secrets.log, &sealed).unwrap().as_bytes(), b"entry");
-        let other = Secrets::generate().unwrap();
-        assert!(matches!(open(&other.log, &sealed), Err(Error::Entry("it does not open"))));
+        let secrets = arc_secrets();
+        let sealed = EntrySealer::new(secrets.clone(), BOOT).unwrap().seal(b"entry").unwrap();
+        assert_eq!(open(&log(&secrets), &sealed).unwrap().as_bytes(), b"entry");
+        let other = arc_secrets();
+        assert!(matches!(open(&log(&other), &sealed), Err(Error::Entry("it does not open"))));
     }
 
     #[test]
     fn no_byte_of_an_entry_can_be_changed_or_lost() {
-        let secrets = Secrets::generate().unwrap();
-        let sealed = EntrySealer::new(&secrets, BOOT).unwrap().seal(b"entry").unwrap();
+        let secrets = arc_secrets();
+        let sealed = EntrySealer::new(secrets.clone(), BOOT).unwrap().seal(b"entry").unwrap();
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(open(&secrets.log, &changed).is_err(), "byte {at} flipped");
-            assert!(open(&secrets.log, &sealed[..at]).is_err(), "cut at {at}");
+            assert!(open(&log(&secrets), &changed).is_err(), "byte {at} flipped");
+            assert!(open(&log(&secrets), &sealed[..at]).is_err(), "cut at {at}");
         }
     }
 
     #[test]
+    fn an_entry_is_sealed_under_the_newest_epoch_and_older_ones_open() {
+        let secrets = arc_secrets();
+        let mut sealer = EntrySealer::new(secrets.clone(), BOOT).unwrap();
+        let first = sealer.seal(b"first").unwrap();
+        let old = log(&secrets);
+        let next = secrets.cluster().unwrap().next(Rotation::Exposed).unwrap();
+        secrets.add_epoch(next).unwrap();
+        let second = sealer.seal(b"second").unwrap();
+        assert_eq!(open(&log(&secrets), &first).unwrap().as_bytes(), b"first");
+        assert_eq!(open(&log(&secrets), &second).unwrap().as_bytes(), b"second");
+        // Who knows the older keys alone learns nothing of what follows.
+        assert!(matches!(open(&old, &second), Err(Error::Entry("its key's epoch is not known"))));
+    }
+
+    #[test]
     fn starts_with_the_same_number_have_different_keys() {
-        let secrets = Secrets::generate().unwrap();
+        let secrets = arc_secrets();
         let seal = |salt| {
             let boot = Boot { number: 1, salt };
-            EntrySealer::new(&secrets, boot).unwrap().seal(&[0; 64]).unwrap()
+            EntrySealer::new(secrets.clone(), boot).unwrap().seal(&[0; 64]).unwrap()
         };
         let header = FIXED_BYTES + secrets.hsm_id.len();
         assert_ne!(seal([1; 16])[header..], seal([2; 16])[header..]);
@@ -193,16 +236,18 @@ mod tests {
             serde_json::from_str(include_str!("../../../docs/spec/vectors/log.json")).unwrap();
         for vector in vectors["entries"].as_array().unwrap() {
             let (key, epoch) = (bytes(&vector["key"]), vector["epoch"].as_u64().unwrap());
-            let mut secrets = Secrets::generate().unwrap();
-            secrets.log = KeyRing::from_keys([(epoch, key.as_slice())]).unwrap().unwrap();
-            secrets.hsm_id = vector["hsm_id"].as_str().unwrap().to_owned();
+            let mut cluster = ClusterSecrets::generate().unwrap();
+            cluster.log = KeyRing::from_keys([(epoch, key.as_slice())]).unwrap().unwrap();
+            let hsm_id = vector["hsm_id"].as_str().unwrap().to_owned();
+            let secrets = Secrets::generate_alone(hsm_id).unwrap().with_cluster(cluster);
+            let secrets = Arc::new(secrets);
             let salt = bytes(&vector["salt"]).try_into().unwrap();
             let boot = Boot { number: vector["boot"].as_u64().unwrap(), salt };
-            let mut sealer = EntrySealer::new(&secrets, boot).unwrap();
+            let mut sealer = EntrySealer::new(secrets.clone(), boot).unwrap();
             sealer.counter = vector["counter"].as_u64().unwrap() - 1;
             let (plaintext, sealed) = (bytes(&vector["plaintext"]), bytes(&vector["sealed"]));
             assert_eq!(sealer.seal(&plaintext).unwrap(), sealed);
-            assert_eq!(open(&secrets.log, &sealed).unwrap().as_bytes(), plaintext);
+            assert_eq!(open(&log(&secrets), &sealed).unwrap().as_bytes(), plaintext);
         }
     }
 
@@ -215,8 +260,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_refused_without_a_panic(bytes in any::<Vec<u8>>()) {
-            let secrets = Secrets::generate().unwrap();
-            prop_assert!(open(&secrets.log, &bytes).is_err());
+            let secrets = arc_secrets();
+            prop_assert!(open(&log(&secrets), &bytes).is_err());
         }
     }
 }

@@ -104,7 +104,7 @@ fn the_log_alone_gives_the_same_state() {
     let (store, _, secrets) = stopped(&path);
     let mut replayed = State::new();
     for (index, row) in (1..).zip(store.log(0..1000).unwrap()) {
-        let plaintext = sealing::open(&secrets.log, &row.payload).unwrap();
+        let plaintext = sealing::open(&secrets.cluster().unwrap().log, &row.payload).unwrap();
         let entry = codec::decode_entry(plaintext.as_bytes()).unwrap();
         let _ = replayed.apply(LogIndex(index), entry);
     }

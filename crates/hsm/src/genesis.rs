@@ -29,7 +29,7 @@ pub(crate) fn create_cluster(
             propose(
                 replicator,
                 Command::CreateCluster {
-                    masking_domain: secrets.masking_domain,
+                    masking_domain: secrets.cluster()?.masking_domain,
                     cluster_id,
                     personality: config.personality,
                     join_policy: JoinPolicy::Owner,
@@ -85,7 +85,9 @@ fn own_local_cluster(
 /// # Errors
 /// Where the secrets hold none.
 pub(crate) fn cluster_key(secrets: &Secrets) -> Result<P256Key, Error> {
-    Ok(P256Key::from_pkcs8("use of the cluster key", secrets.cluster_key.as_bytes())?)
+    let cluster = secrets.cluster()?;
+    let newest = cluster.cluster_key(cluster.generation());
+    Ok(P256Key::from_pkcs8("use of the cluster key", newest.unwrap_or_default())?)
 }
 
 fn name(personality: Personality) -> &'static str {

@@ -19,6 +19,7 @@ mod config;
 mod confine;
 mod connection;
 mod connections;
+mod custody;
 mod detach;
 mod error;
 mod folder;

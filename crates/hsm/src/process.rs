@@ -15,12 +15,13 @@ use std::time::Instant;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use strongroom_cluster::OneVoter;
-use strongroom_crypto::{SecretBytes, memory};
-use strongroom_engine::{Engine, EngineSecrets, Identity, Options, UseLog};
+use strongroom_crypto::memory;
+use strongroom_engine::{Engine, Identity, Options, UseLog};
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{ReplicationError, Replicator};
 
+use crate::custody::EngineKeys;
 use crate::detach::Starter;
 use crate::folder::SEAL_KEY_FILE;
 use crate::genesis::create_cluster;
@@ -86,7 +87,7 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     };
     let path = folder.path().to_owned();
     let seal = open_seal(config, &folder)?;
-    let secrets = Arc::new(open_secrets(config, &folder, &*seal)?);
+    let secrets = Arc::new(open_secrets(config, &folder, Arc::clone(&seal))?);
     let (stop, stop_request) = stop::install()?;
     let site = Site::prepare(config, &path, &secrets)?;
     confine::confine(&[&path, site.socket_folder().unwrap_or(&path)]);
@@ -98,10 +99,7 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     create_cluster(config, &*replicator, &secrets)?;
     let engine = Engine::new(
         Arc::clone(&replicator) as Arc<dyn Replicator>,
-        Arc::new(EngineSecrets {
-            masking: SecretBytes::copied(secrets.masking.current().bytes()),
-            ticket: SecretBytes::copied(secrets.ticket.current().bytes()),
-        }),
+        Arc::new(EngineKeys(Arc::clone(&secrets))),
         Identity { hsm_id: secrets.hsm_id.clone(), fips_mode: false },
         Arc::new(AuditOfUse { replicator: Arc::clone(&replicator), stop: stop.clone() }),
         Options::default(),
@@ -136,18 +134,18 @@ fn harden() -> Result<(), Error> {
     Ok(())
 }
 
-fn open_seal(config: &Config, folder: &Folder) -> Result<Box<dyn Seal>, Error> {
+fn open_seal(config: &Config, folder: &Folder) -> Result<Arc<dyn Seal>, Error> {
     Ok(match &config.seal {
-        SealKind::File => Box::new(FileSeal::open_or_create(&folder.path().join(SEAL_KEY_FILE))?),
+        SealKind::File => Arc::new(FileSeal::open_or_create(&folder.path().join(SEAL_KEY_FILE))?),
         SealKind::Passphrase(source) => {
             let new = !Secrets::exist(folder);
-            Box::new(PassphraseSeal::new(passphrase::read(source, new)?)?)
+            Arc::new(PassphraseSeal::new(passphrase::read(source, new)?)?)
         }
     })
 }
 
-fn open_secrets(config: &Config, folder: &Folder, seal: &dyn Seal) -> Result<Secrets, Error> {
-    let Some(secrets) = Secrets::load(folder, seal)? else {
+fn open_secrets(config: &Config, folder: &Folder, seal: Arc<dyn Seal>) -> Result<Secrets, Error> {
+    let Some(secrets) = Secrets::load(folder, Arc::clone(&seal))? else {
         let hsm_id = folder::id_or_new(config.hsm_id.as_deref(), "hsm-")?;
         let secrets = Secrets::generate_for(hsm_id)?;
         secrets.save(folder, seal)?;

@@ -2,13 +2,13 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use strongroom_crypto::symmetric;
 use strongroom_crypto::{SecretBytes, random};
 
 use crate::blob::{self, Kind, SALT_BYTES};
-use crate::write::{read_bounded, write_atomically};
+use crate::write::{destroy, read_bounded, write_atomically};
 use crate::{Error, Seal};
 
 const KEY_BYTES: usize = 32;
@@ -16,6 +16,7 @@ const KEY_BYTES: usize = 32;
 /// Seals under a key that lies in a file. **It protects nothing from whoever reads the folder**: it
 /// is for development and tests, and says so whenever it is opened.
 pub struct FileSeal {
+    path: PathBuf,
     key: SecretBytes,
 }
 
@@ -36,7 +37,7 @@ impl FileSeal {
             Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path)?,
             Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
         };
-        Ok(Self { key })
+        Ok(Self { path: path.to_owned(), key })
     }
 
     fn read(path: &Path, metadata: &std::fs::Metadata) -> Result<SecretBytes, Error> {
@@ -81,6 +82,10 @@ impl Seal for FileSeal {
     fn open(&self, sealed: &[u8]) -> Result<SecretBytes, Error> {
         let parsed = blob::parse(Kind::File, 0, sealed)?;
         blob::open(&parsed, &self.key_of(parsed.salt), Error::WrongKey)
+    }
+
+    fn destroy(&self) -> Result<(), Error> {
+        destroy(&self.path)
     }
 }
 

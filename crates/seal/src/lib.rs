@@ -7,7 +7,7 @@
 //! - [`Seal`]: what every way of sealing offers.
 //! - [`FileSeal`]: a key in a file. For development: whoever reads the folder reads the keys.
 //! - [`PassphraseSeal`]: an operator's passphrase, by Argon2id.
-//! - [`keep`], [`fetch`]: a secret in a sealed file.
+//! - [`keep`], [`fetch`], [`destroy`]: a secret in a sealed file.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ use strongroom_crypto::SecretBytes;
 pub use error::Error;
 pub use file::FileSeal;
 pub use passphrase::PassphraseSeal;
-pub use write::write_atomically;
+pub use write::{destroy, write_atomically};
 
 /// A way of sealing a secret to something that an HSM, or only its operator, has.
 pub trait Seal: Send + Sync {
@@ -48,6 +48,15 @@ pub trait Seal: Send + Sync {
     /// sealed with, [`Error::OtherSeal`] where it is of another kind, [`Error::Damaged`] where the
     /// bytes have changed.
     fn open(&self, sealed: &[u8]) -> Result<SecretBytes, Error>;
+
+    /// Destroys for ever what this seal keeps to open what it sealed; one that keeps nothing does
+    /// nothing.
+    ///
+    /// # Errors
+    /// Where the file system fails.
+    fn destroy(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// The longest sealed file that is read, in bytes.

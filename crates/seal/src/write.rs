@@ -26,6 +26,24 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), Error> {
     sync_folder(path)
 }
 
+/// Overwrites a file and removes it, both durably. Flash and copy-on-write file systems may keep the
+/// old blocks all the same: a sealed file's true end is that of its seal's key.
+///
+/// # Errors
+/// Where the file system fails; a file that is missing is no failure.
+pub fn destroy(path: &Path) -> Result<(), Error> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+    };
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    std::io::copy(&mut std::io::repeat(0).take(length), &mut file).map_err(Error::io(path))?;
+    file.sync_all().map_err(Error::io(path))?;
+    std::fs::remove_file(path).map_err(Error::io(path))?;
+    sync_folder(path)
+}
+
 /// A file's contents, `None` where there is no file.
 pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
     let file = match File::open(path) {
@@ -110,6 +128,18 @@ mod tests {
         std::fs::create_dir(beside(&path)).unwrap();
         assert!(matches!(write_atomically(&path, b"new"), Err(Error::Io { .. })));
         assert_eq!(read_bounded(&path, 100).unwrap().unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_destroyed_file_is_overwritten_and_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("secret"), folder.path().join("link"));
+        std::fs::write(&path, b"secret").unwrap();
+        std::fs::hard_link(&path, &link).unwrap();
+        destroy(&path).unwrap();
+        destroy(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read(&link).unwrap(), [0; 6]);
     }
 
     #[test]

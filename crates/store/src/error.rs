@@ -30,6 +30,12 @@ pub enum Error {
         /// Which check failed.
         reason: &'static str,
     },
+    /// The caller's fault: this HSM has not joined a cluster, or has left it.
+    #[error("this HSM has no secrets of a cluster")]
+    NoCluster,
+    /// The giver's fault: secrets of another cluster than this HSM's.
+    #[error("the secrets are another cluster's")]
+    OtherCluster,
     /// The file system's fault.
     #[error("{}: {source}", path.display())]
     Io {

@@ -1,5 +1,7 @@
 //! Keys that are rotated: each has an epoch, and older epochs open what they sealed.
 
+use std::sync::Arc;
+
 use strongroom_crypto::memory::LockedBytes;
 use strongroom_crypto::random;
 
@@ -15,6 +17,12 @@ pub struct EpochKey {
 }
 
 impl EpochKey {
+    fn generate(epoch: u64) -> Result<Arc<Self>, Error> {
+        let mut bytes = LockedBytes::zeroed(KEY_BYTES).map_err(Error::Memory)?;
+        random(bytes.as_mut_bytes())?;
+        Ok(Arc::new(Self { epoch, bytes }))
+    }
+
     /// Its epoch, from 1.
     #[must_use]
     pub fn epoch(&self) -> u64 {
@@ -28,9 +36,10 @@ impl EpochKey {
     }
 }
 
-/// The keys of one purpose, in rising epochs; never empty.
+/// The keys of one purpose, in rising epochs; never empty. A clone shares the keys.
+#[derive(Clone)]
 pub struct KeyRing {
-    keys: Vec<EpochKey>,
+    keys: Vec<Arc<EpochKey>>,
 }
 
 impl KeyRing {
@@ -39,9 +48,15 @@ impl KeyRing {
     /// # Errors
     /// Where the backend fails.
     pub fn generate() -> Result<Self, Error> {
-        let mut bytes = LockedBytes::zeroed(KEY_BYTES).map_err(Error::Memory)?;
-        random(bytes.as_mut_bytes())?;
-        Ok(Self { keys: vec![EpochKey { epoch: 1, bytes }] })
+        Self::generate_at(1)
+    }
+
+    /// The same, of a given epoch.
+    ///
+    /// # Errors
+    /// Where the backend fails.
+    pub fn generate_at(epoch: u64) -> Result<Self, Error> {
+        Ok(Self { keys: vec![EpochKey::generate(epoch)?] })
     }
 
     /// A ring of known keys; `None` where there is none, one is not 32 bytes long, or the epochs do
@@ -54,11 +69,11 @@ impl KeyRing {
     ) -> Result<Option<Self>, Error> {
         let mut ring = Self { keys: Vec::new() };
         for (epoch, bytes) in keys {
-            if bytes.len() != KEY_BYTES || ring.keys.last().map_or(0, EpochKey::epoch) >= epoch {
+            if bytes.len() != KEY_BYTES || ring.keys.last().map_or(0, |key| key.epoch) >= epoch {
                 return Ok(None);
             }
             let bytes = LockedBytes::copied(bytes).map_err(Error::Memory)?;
-            ring.keys.push(EpochKey { epoch, bytes });
+            ring.keys.push(Arc::new(EpochKey { epoch, bytes }));
         }
         Ok((!ring.keys.is_empty()).then_some(ring))
     }
@@ -75,18 +90,42 @@ impl KeyRing {
     /// The key of an epoch.
     #[must_use]
     pub fn at(&self, epoch: u64) -> Option<&EpochKey> {
-        self.keys.iter().find(|key| key.epoch == epoch)
+        self.keys.iter().find(|key| key.epoch == epoch).map(Arc::as_ref)
     }
 
     /// All keys, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &EpochKey> {
-        self.keys.iter()
+        self.keys.iter().map(Arc::as_ref)
+    }
+
+    /// This ring with one more key, new and of a given epoch, which is above the current one's.
+    ///
+    /// # Errors
+    /// Where the backend fails, or the epoch is not above.
+    pub(crate) fn with_epoch(&self, epoch: u64) -> Result<Self, Error> {
+        if epoch <= self.current().epoch() {
+            return Err(Error::Bug("a new epoch is not above the last"));
+        }
+        let mut ring = self.clone();
+        ring.keys.push(EpochKey::generate(epoch)?);
+        Ok(ring)
+    }
+
+    /// This ring without the keys of epochs below `epoch`; the newest stays in any case.
+    pub(crate) fn from_epoch(&self, epoch: u64) -> Self {
+        let newest = self.current().epoch();
+        let stays = |key: &&Arc<EpochKey>| key.epoch >= epoch.min(newest);
+        Self { keys: self.keys.iter().filter(stays).cloned().collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn epochs(ring: &KeyRing) -> Vec<u64> {
+        ring.iter().map(EpochKey::epoch).collect()
+    }
 
     #[test]
     fn a_ring_seals_with_its_newest_key_and_opens_with_all() {
@@ -104,5 +143,18 @@ mod tests {
         for wrong in [&[][..], &[(1, &key[..31])], &[(2, &key[..]), (2, &key)], &[(0, &key[..])]] {
             assert!(KeyRing::from_keys(wrong.iter().copied()).unwrap().is_none());
         }
+        let ring = KeyRing::generate_at(3).unwrap();
+        assert!(ring.with_epoch(3).is_err());
+        assert_eq!(epochs(&ring.from_epoch(9)), [3]);
+    }
+
+    #[test]
+    fn a_new_epoch_has_a_key_of_its_own_and_leaves_the_old_ones() {
+        let ring = KeyRing::generate().unwrap();
+        let next = ring.with_epoch(2).unwrap();
+        assert_eq!(next.at(1).unwrap().bytes(), ring.current().bytes());
+        assert_ne!(next.current().bytes(), ring.current().bytes());
+        assert_eq!(epochs(&next.from_epoch(2)), [2]);
+        assert_eq!(epochs(&ring), [1]);
     }
 }

@@ -6,7 +6,8 @@
 //! plaintext, never acknowledge before the disk has, and never go on after a failed commit.
 //!
 //! - [`Folder`]: the data folder, locked to one process, closed to other users.
-//! - [`Secrets`]: the keys of the cluster and the HSM, in `secrets.sealed`.
+//! - [`Secrets`]: the keys of the HSM and, once it has joined, of its cluster ([`ClusterSecrets`]), in
+//!   `secrets.sealed`.
 //! - [`Store`]: the SQLite file `store.db` and its one writer. [`BlobReader`] and [`LogReader`]: its
 //!   readers, from any thread.
 //! - [`sealing`]: how one row is sealed; [`audit`]: how audit records are chained. Both are
@@ -17,6 +18,7 @@
 pub mod audit;
 mod batch;
 mod blobs;
+mod cluster_secrets;
 mod database;
 mod error;
 mod folder;
@@ -39,6 +41,7 @@ mod write;
 
 pub use batch::{Applied, Batch};
 pub use blobs::BlobReader;
+pub use cluster_secrets::{ClusterSecrets, Rotation};
 pub use error::Error;
 pub use folder::Folder;
 pub use keys::{EpochKey, KeyRing};

@@ -3,15 +3,16 @@
 //!
 //! The keys are fixed, so that a seed opens in every process that plays it.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prost::Message as _;
 use strongroom_cluster::sealing::{self as entries, EntrySealer};
-use strongroom_crypto::SecretBytes;
+use strongroom_crypto::memory::LockedBytes;
+use strongroom_crypto::sealing::SealingKeyPair;
 use strongroom_store::audit::{ActorKind, Chain, ChangeRecord, Kind, StartRecord};
 use strongroom_store::fuzzing::{self, Rows};
 use strongroom_store::sealing::{Place, Table};
-use strongroom_store::{Boot, KeyRing, Secrets};
+use strongroom_store::{Boot, ClusterSecrets, KeyRing, Secrets};
 
 use super::wire::stable;
 use crate::fixed;
@@ -23,17 +24,16 @@ fn secrets() -> Secrets {
         let ring = KeyRing::from_keys([(1, &old[..]), (4, &new)]);
         ring.expect("memory").expect("keys of two epochs")
     };
-    Secrets {
-        hsm_id: "hsm-2345abcdefg".to_owned(),
-        masking_domain: [7; 16],
-        masking: ring(0x10),
-        log: ring(0x20),
-        ticket: ring(0x30),
-        audit: ring(0x40),
-        state: ring(0x50),
-        cluster_key: SecretBytes::new(fixed::CLUSTER_KEY.to_vec()),
-        device_key: SecretBytes::new(fixed::CA_KEY.to_vec()),
-    }
+    let cluster = ClusterSecrets::generate().expect("a cluster's secrets");
+    let mut cluster = cluster.with_cluster_key(1, fixed::CLUSTER_KEY).expect("memory");
+    cluster.masking_domain = [7; 16];
+    (cluster.masking, cluster.log, cluster.ticket) = (ring(0x10), ring(0x20), ring(0x30));
+    let mut secrets =
+        Secrets::generate_alone("hsm-2345abcdefg".to_owned()).expect("an HSM's secrets");
+    secrets.device_key = LockedBytes::copied(fixed::CA_KEY).expect("memory");
+    secrets.sealing_key = SealingKeyPair::from_secret_bytes(&[9; 32]).expect("a key");
+    (secrets.audit, secrets.state) = (ring(0x40), ring(0x50));
+    secrets.with_cluster(cluster)
 }
 
 /// The secrets file's content.
@@ -141,7 +141,8 @@ pub(super) fn audit_seeds() -> Vec<Vec<u8>> {
 /// A log entry as it is sealed. Only what was sealed opens.
 pub(super) fn sealed_entry(data: &[u8]) -> bool {
     static KEYS: OnceLock<Mutex<KeyRing>> = OnceLock::new();
-    let keys = KEYS.get_or_init(|| Mutex::new(secrets().log));
+    let keys =
+        KEYS.get_or_init(|| Mutex::new(secrets().cluster().expect("a cluster's").log.clone()));
     let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
     let opened = entries::open(&keys, data).is_ok();
     assert!(!opened || sealed_entry_seeds().iter().any(|seed| seed == data), "a forged entry");
@@ -149,7 +150,7 @@ pub(super) fn sealed_entry(data: &[u8]) -> bool {
 }
 
 pub(super) fn sealed_entry_seeds() -> Vec<Vec<u8>> {
-    let mut sealer = EntrySealer::new(&secrets(), Boot { number: 3, salt: [9; 16] })
+    let mut sealer = EntrySealer::new(Arc::new(secrets()), Boot { number: 3, salt: [9; 16] })
         .expect("a sealer of entries");
     [&b"entry"[..], b"", &[7; 200]]
         .map(|entry| sealer.seal(entry).expect("a sealed entry"))

@@ -149,11 +149,8 @@ mod tests {
 
     #[test]
     fn a_value_once_seen_does_not_go_back() {
-        let history = vec![
-            call(0, 100, Do::Write(1)),
-            call(10, 20, Do::Read(1)),
-            call(30, 40, Do::Read(0)),
-        ];
+        let history =
+            vec![call(0, 100, Do::Write(1)), call(10, 20, Do::Read(1)), call(30, 40, Do::Read(0))];
         assert_eq!(check(&Register, history), Verdict::Impossible);
     }
 

@@ -34,7 +34,7 @@ impl Owner {
 /// The folder's secrets; its seal's key lies beside it.
 pub(crate) fn secrets(folder: &Folder) -> Arc<Secrets> {
     let seal = FileSeal::open_or_create(&folder.path().with_extension("seal")).unwrap();
-    Arc::new(Secrets::load_or_generate(folder, &seal).unwrap())
+    Arc::new(Secrets::load_or_generate(folder, Arc::new(seal)).unwrap())
 }
 
 pub(crate) fn folder(path: &Path) -> Folder {
