@@ -52,6 +52,8 @@ fn name(command: &Command) -> &'static str {
         Command::ChangePassword { .. } => "change-password",
         Command::ChargeLogin { .. } => "charge-login",
         Command::OpenLogin { .. } => "open-login",
+        Command::AdoptLogin { .. } => "adopt-login",
+        Command::SeeLogins { .. } => "see-logins",
         Command::RefundLogin { .. } => "refund-login",
         Command::CloseLogins { .. } => "close-logins",
         Command::CreateObjects { .. } => "create-objects",
@@ -86,7 +88,9 @@ fn targets(state: &State, command: &Command) -> (Vec<u64>, String) {
         | Command::DeleteUser { name, .. }
         | Command::ChangePassword { name, .. }
         | Command::ChargeLogin { name, .. } => (Vec::new(), cut(name)),
-        Command::OpenLogin { user, .. } | Command::RefundLogin { user, .. } => {
+        Command::OpenLogin { user, .. }
+        | Command::AdoptLogin { user, .. }
+        | Command::RefundLogin { user, .. } => {
             (Vec::new(), state.user(*user).map(|user| user.name.clone()).unwrap_or_default())
         }
         Command::DestroyObject { handle } | Command::SetMeta { handle, .. } => {
@@ -98,6 +102,7 @@ fn targets(state: &State, command: &Command) -> (Vec<u64>, String) {
         | Command::InitToken { .. }
         | Command::InitPin { .. }
         | Command::CloseLogins { .. }
+        | Command::SeeLogins { .. }
         | Command::CreateObjects { .. } => (Vec::new(), String::new()),
         Command::Remask { objects } => {
             (objects.iter().map(|(handle, ..)| handle.0).collect(), String::new())

@@ -67,8 +67,15 @@ impl Connection {
                 .check(&attach.ticket, &attach.proof, &self.channel.binding, client, &domain)
                 .map_err(|error| Error::caller(CKR_USER_NOT_LOGGED_IN, error.to_string()))?;
             // The login itself decides: it may have ended since the ticket was issued.
-            let who = self.glance(|state| state.principal(Actor::Login(claim.login)))?;
-            if who.user() != Some(claim.user) || who.role() != Some(claim.role) {
+            let (who, client_key) = self.glance(|state| {
+                let who = state.principal(Actor::Login(claim.login));
+                (who, state.login(claim.login).map(|login| login.client_key))
+            });
+            let who = who?;
+            if who.user() != Some(claim.user)
+                || who.role() != Some(claim.role)
+                || client_key != Some(claim.client_key)
+            {
                 return Err(Error::caller(CKR_USER_NOT_LOGGED_IN, "the ticket is not the login's"));
             }
             Some(claim)

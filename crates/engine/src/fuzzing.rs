@@ -25,8 +25,13 @@ const SESSION_HANDLE: u64 = Handle::SESSION_BIT | 5;
 /// A ticket as a login gives it, under the key that [`check_ticket`] has.
 #[must_use]
 pub fn ticket(client_public_key: &[u8; 32]) -> Vec<u8> {
-    let claim = Claim { login: LoginId(9), user: UserId(3), role: Role::CryptoUser };
-    tickets().issue(claim, client_public_key, &DOMAIN).unwrap_or_default()
+    let claim = Claim {
+        login: LoginId(9),
+        user: UserId(3),
+        role: Role::CryptoUser,
+        client_key: *client_public_key,
+    };
+    tickets().issue(claim, &DOMAIN).unwrap_or_default()
 }
 
 /// Whether a ticket and its proof are accepted: as they are, and with the bytes but the last 32

@@ -27,13 +27,13 @@ impl Connection {
         let role = requested_role(login.role)?;
         self.check_pin_is_set(role)?;
         let user = self.prove(&login.user, role, &login.password)?;
-        let open = Command::OpenLogin { user: user.id, epoch: user.epoch };
+        let open = Command::OpenLogin { user: user.id, epoch: user.epoch, client_key: public_key };
         let Outcome::LoginOpened(id) = self.step(Actor::Anonymous, open)? else {
             return Err(Error::Bug("login"));
         };
-        let claim = Claim { login: id, user: user.id, role };
+        let claim = Claim { login: id, user: user.id, role, client_key: public_key };
         let domain = self.glance(strongroom_vault::State::masking_domain);
-        let ticket = self.engine.tickets.issue(claim, &public_key, &domain)?;
+        let ticket = self.engine.tickets.issue(claim, &domain)?;
         Ok(message::Outcome::Login(LoginReply { ticket, user_id: user.id.0, role: login.role }))
     }
 

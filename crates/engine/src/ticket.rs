@@ -42,6 +42,8 @@ pub(crate) struct Claim {
     pub(crate) login: LoginId,
     pub(crate) user: UserId,
     pub(crate) role: Role,
+    /// Which the login has in the state, too: a forged ticket names another.
+    pub(crate) client_key: [u8; 32],
 }
 
 /// Why a ticket or its proof is not accepted. The caller sees one code for all.
@@ -68,17 +70,12 @@ impl Tickets {
     }
 
     /// A ticket for a login.
-    pub(crate) fn issue(
-        &self,
-        claim: Claim,
-        client_public_key: &[u8; 32],
-        domain: &[u8; 16],
-    ) -> Result<Vec<u8>, Error> {
+    pub(crate) fn issue(&self, claim: Claim, domain: &[u8; 16]) -> Result<Vec<u8>, Error> {
         let claims = Claims {
             login: claim.login.0,
             user: claim.user.0,
             role: claim.role as u32,
-            client_public_key: client_public_key.to_vec(),
+            client_public_key: claim.client_key.to_vec(),
             domain: domain.to_vec(),
         };
         let mut signed = vec![FORMAT];
@@ -111,7 +108,7 @@ impl Tickets {
         if !ed25519::verify(&key, &statement, proof) {
             return Err(TicketError::WrongProof);
         }
-        Ok(Claim { login: LoginId(claims.login), user: UserId(claims.user), role })
+        Ok(Claim { login: LoginId(claims.login), user: UserId(claims.user), role, client_key: key })
     }
 
     fn open(&self, ticket: &[u8], domain: &[u8; 16]) -> Option<Claims> {
@@ -147,8 +144,6 @@ mod tests {
     const DOMAIN: [u8; 16] = [3; 16];
     const BINDING: [u8; 32] = [5; 32];
     const CLIENT: ClientId = ClientId([7; 16]);
-    const CLAIM: Claim = Claim { login: LoginId(12), user: UserId(3), role: Role::CryptoUser };
-
     fn under(seed: u8) -> Tickets {
         let secrets = EngineSecrets {
             masking: SecretBytes::new(vec![0; 32]),
@@ -157,11 +152,19 @@ mod tests {
         Tickets::new(Arc::new(secrets))
     }
 
+    fn claim(pair: &Ed25519KeyPair) -> Claim {
+        Claim {
+            login: LoginId(12),
+            user: UserId(3),
+            role: Role::CryptoUser,
+            client_key: pair.public_key().as_ref().try_into().unwrap(),
+        }
+    }
+
     fn parts() -> (Tickets, Ed25519KeyPair, Vec<u8>, Vec<u8>) {
         let tickets = under(1);
         let pair = Ed25519KeyPair::generate().unwrap();
-        let public = pair.public_key().as_ref().try_into().unwrap();
-        let ticket = tickets.issue(CLAIM, &public, &DOMAIN).unwrap();
+        let ticket = tickets.issue(claim(&pair), &DOMAIN).unwrap();
         let proof = pair.sign(&strongroom_wire::attach_statement(&BINDING, &CLIENT.0));
         let proof = proof.as_ref().to_vec();
         (tickets, pair, ticket, proof)
@@ -169,8 +172,9 @@ mod tests {
 
     #[test]
     fn a_ticket_with_its_proof_gives_its_login() {
-        let (tickets, _, ticket, proof) = parts();
-        assert_eq!(tickets.check(&ticket, &proof, &BINDING, CLIENT, &DOMAIN), Ok(CLAIM));
+        let (tickets, pair, ticket, proof) = parts();
+        let checked = tickets.check(&ticket, &proof, &BINDING, CLIENT, &DOMAIN);
+        assert_eq!(checked, Ok(claim(&pair)));
     }
 
     #[test]

@@ -93,7 +93,10 @@ impl Connection {
             return Ok(());
         }
         // The old password was proved, which is what a login is: the change is made on its authority.
-        let open = Command::OpenLogin { user: user.id, epoch: user.epoch };
+        // Nobody has a ticket of it, or the key.
+        let mut client_key = [0; 32];
+        strongroom_crypto::random(&mut client_key)?;
+        let open = Command::OpenLogin { user: user.id, epoch: user.epoch, client_key };
         let Outcome::LoginOpened(login) = self.step(Actor::Anonymous, open)? else {
             return Err(Error::Bug("login"));
         };

@@ -114,6 +114,25 @@ pub enum Command {
         user: UserId,
         /// The user's epoch when the verifier was read: refused if it has changed.
         epoch: u64,
+        /// The client's public key; see [`crate::Login`].
+        client_key: [u8; 32],
+    },
+    /// A login that an HSM gave while it was cut off becomes the cluster's (`System`). The failures that
+    /// it counted meanwhile were merged before. Refused if the user's epoch has changed.
+    AdoptLogin {
+        /// Of [`LoginId::began_apart`].
+        login: LoginId,
+        /// Whose.
+        user: UserId,
+        /// As in `OpenLogin`.
+        epoch: u64,
+        /// As in `OpenLogin`.
+        client_key: [u8; 32],
+    },
+    /// The clients of these logins are connected to an HSM (`System`). Unknown ones are passed over.
+    SeeLogins {
+        /// At most [`crate::limits::SEEN_LOGINS_MAX`].
+        logins: Vec<LoginId>,
     },
     /// The hash was right, and no login is wanted (C_SetPIN, C_InitToken): gives the charges back.
     RefundLogin {

@@ -47,7 +47,8 @@ number! {
     LogIndex(u64)
 }
 number! {
-    /// The number of one login, from its ticket's creation to its end: the log index that made it.
+    /// The number of one login, from its ticket's creation to its end: the log index that made it; of
+    /// one that began on an HSM that was cut off, a random number with the top bit set.
     LoginId(u64)
 }
 number! {
@@ -61,6 +62,17 @@ random_id! {
 random_id! {
     /// One process of an application (a child after fork is another).
     ClientId
+}
+
+impl LoginId {
+    /// Set in the numbers of logins that began on an HSM that was cut off.
+    pub const APART_BIT: u64 = 1 << 63;
+
+    /// Whether the login began on an HSM that was cut off.
+    #[must_use]
+    pub fn began_apart(self) -> bool {
+        self.0 & Self::APART_BIT != 0
+    }
 }
 
 impl Handle {

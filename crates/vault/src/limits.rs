@@ -27,6 +27,8 @@ pub const LOGIN_FAILURES_MAX: u32 = 5;
 pub const USERS_MAX: usize = 1024;
 /// Open logins (tickets) of a cluster.
 pub const LOGINS_MAX: usize = 65_536;
+/// Logins that one entry says to be in use.
+pub const SEEN_LOGINS_MAX: usize = 1024;
 /// Token objects of a cluster.
 pub const OBJECTS_MAX: usize = 1_000_000;
 /// Token objects made by one entry (a key pair is two).

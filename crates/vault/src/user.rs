@@ -54,4 +54,9 @@ pub struct Login {
     pub user: UserId,
     /// The user's epoch when it began: the login ends when the user's is higher.
     pub epoch: u64,
+    /// The client's Ed25519 public key, which proves the login on each connection. It is here and not
+    /// in the ticket alone: so whoever has an old ticket key, as a removed HSM does, forges nothing.
+    pub client_key: [u8; 32],
+    /// When an HSM last said that its client is there, in applied time.
+    pub seen_ms: u64,
 }

@@ -33,6 +33,8 @@ fn remembered(state: &State, entry: &Entry) -> Option<Result<Outcome, Refusal>> 
         entry.command,
         Command::ChargeLogin { .. }
             | Command::OpenLogin { .. }
+            | Command::AdoptLogin { .. }
+            | Command::SeeLogins { .. }
             | Command::RefundLogin { .. }
             | Command::CloseLogins { .. }
     );

@@ -223,3 +223,40 @@ fn no_password_is_on_the_disk() {
     let _alice = hsm.alice();
     assert!(!hsm.disk_holds(PASSWORD));
 }
+
+/// As the engine encodes them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Claims {
+    #[prost(uint64, tag = "1")]
+    login: u64,
+    #[prost(uint32, tag = "2")]
+    user: u32,
+    #[prost(uint32, tag = "3")]
+    role: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    client_public_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    domain: Vec<u8>,
+}
+
+#[test]
+fn whoever_has_the_ticket_key_of_a_removed_hsm_opens_no_login_with_it() {
+    use aws_lc_rs::signature::KeyPair;
+    use prost::Message;
+    let hsm = Hsm::active();
+    let alice = hsm.alice();
+    let mut thief = hsm.client();
+    let genuine = alice.ticket.clone();
+    let forge = |public_key: &[u8]| {
+        let (head, rest) = genuine.split_at(9);
+        let mut claims = Claims::decode(&rest[..rest.len() - 32]).unwrap();
+        claims.client_public_key = public_key.to_vec();
+        let signed = [head, &claims.encode_to_vec()].concat();
+        let key = strongroom_crypto::symmetric::derive(&[0x22; 32], b"strongroom ticket 1");
+        let mac = strongroom_crypto::symmetric::hmac_sha256(key.as_bytes(), &signed);
+        [&signed[..], &mac].concat()
+    };
+    assert_eq!(forge(alice.key.public_key().as_ref()), genuine, "the key is the right one");
+    thief.ticket = forge(thief.key.public_key().as_ref());
+    assert_eq!(thief.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+}

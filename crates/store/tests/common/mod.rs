@@ -79,7 +79,7 @@ pub(crate) fn set_up(mut apply: impl FnMut(Entry) -> Outcome) -> Owner {
 }
 
 fn log_in(apply: &mut impl FnMut(Entry) -> Outcome, user: UserId, epoch: u64) -> LoginId {
-    match apply(entry(Actor::Anonymous, Command::OpenLogin { user, epoch })) {
+    match apply(entry(Actor::Anonymous, Command::OpenLogin { user, epoch, client_key: [7; 32] })) {
         Outcome::LoginOpened(login) => login,
         other => panic!("no login: {other:?}"),
     }

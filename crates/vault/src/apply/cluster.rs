@@ -242,7 +242,7 @@ mod tests {
         assert!(world.state.user_by_name("user").is_none());
         world.check();
         // What was known of the SO before is of no use now.
-        let stale = Command::OpenLogin { user: ADMIN, epoch: so_epoch };
+        let stale = Command::OpenLogin { user: ADMIN, epoch: so_epoch, client_key: [7; 32] };
         assert!(world.apply(Actor::Anonymous, stale).is_err());
         let so = world.login("so", Role::Admin);
         world.must(so, Command::InitPin { verifier: verifier("user") });

@@ -5,7 +5,7 @@ use cryptoki_sys::{
 };
 
 use super::Changes;
-use crate::limits::{LOGIN_FAILURES_MAX, LOGINS_MAX};
+use crate::limits::{LOGIN_FAILURES_MAX, LOGINS_MAX, SEEN_LOGINS_MAX};
 use crate::{
     Action, Login, LoginId, Outcome, Personality, Principal, Refusal, Role, State, User, UserId,
 };
@@ -49,19 +49,68 @@ impl State {
         who: &Principal,
         user: UserId,
         epoch: u64,
+        client_key: [u8; 32],
         changes: &mut Changes,
     ) -> Result<Outcome, Refusal> {
         self.authorise(who, &Action::LogIn)?;
-        if self.logins.len() >= LOGINS_MAX {
-            return Err(Refusal::new(
-                CKR_FUNCTION_FAILED,
-                "the cluster has 65,536 open logins; log out where they are not needed",
-            ));
-        }
+        self.room_for_a_login()?;
         self.refund(user, epoch, changes)?;
         let id = LoginId::from(self.progress.applied);
-        self.put_login(Login { id, user, epoch }, changes);
+        let seen_ms = self.progress.time_ms;
+        self.put_login(Login { id, user, epoch, client_key, seen_ms }, changes);
         Ok(Outcome::LoginOpened(id))
+    }
+
+    fn room_for_a_login(&self) -> Result<(), Refusal> {
+        if self.logins.len() < LOGINS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            CKR_FUNCTION_FAILED,
+            "the cluster has 65,536 open logins; log out where they are not needed",
+        ))
+    }
+
+    /// A login of an HSM that was cut off: as the HSM gave it, so that its ticket counts everywhere.
+    pub(super) fn adopt_login(
+        &mut self,
+        who: &Principal,
+        id: LoginId,
+        user: UserId,
+        epoch: u64,
+        client_key: [u8; 32],
+        changes: &mut Changes,
+    ) -> Result<Outcome, Refusal> {
+        self.authorise(who, &Action::Maintain)?;
+        if !id.began_apart() {
+            return Err(super::bad("the login did not begin on an HSM that was cut off"));
+        }
+        if self.login(id).is_some() {
+            // The HSM had no answer and asks again.
+            return Ok(Outcome::Done);
+        }
+        self.room_for_a_login()?;
+        self.refund(user, epoch, changes)?;
+        let seen_ms = self.progress.time_ms;
+        self.put_login(Login { id, user, epoch, client_key, seen_ms }, changes);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn see_logins(
+        &mut self,
+        who: &Principal,
+        logins: &[LoginId],
+        changes: &mut Changes,
+    ) -> Result<Outcome, Refusal> {
+        self.authorise(who, &Action::Maintain)?;
+        if logins.len() > SEEN_LOGINS_MAX {
+            return Err(super::bad("one change sees at most 1,024 logins"));
+        }
+        let seen_ms = self.progress.time_ms;
+        for login in logins.iter().filter_map(|id| self.login(*id).cloned()).collect::<Vec<_>>() {
+            self.put_login(Login { seen_ms, ..login }, changes);
+        }
+        Ok(Outcome::Done)
     }
 
     pub(super) fn refund_login(
@@ -182,7 +231,7 @@ mod tests {
             },
         );
         for command in [
-            Command::OpenLogin { user: user.id, epoch: user.epoch },
+            Command::OpenLogin { user: user.id, epoch: user.epoch, client_key: [7; 32] },
             Command::RefundLogin { user: user.id, epoch: user.epoch },
         ] {
             assert_eq!(ckr(world.apply(Actor::Anonymous, command)), CKR_PIN_INCORRECT);
@@ -220,6 +269,45 @@ mod tests {
         assert!(world.state.principal(alice).is_err());
         // Logins that are gone are passed over.
         world.must(Actor::System, close);
+        world.check();
+    }
+
+    #[test]
+    fn a_login_that_began_apart_is_adopted_once_and_for_its_epoch_only() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let user = world.state.user_by_name("alice").expect("alice").clone();
+        let id = LoginId(LoginId::APART_BIT | 5);
+        let adopt =
+            |login, epoch| Command::AdoptLogin { login, user: user.id, epoch, client_key: [7; 32] };
+        assert!(charge(&mut world, "alice").is_ok());
+        for actor in [alice, Actor::Anonymous] {
+            assert!(world.apply(actor, adopt(id, user.epoch)).is_err());
+        }
+        assert!(world.apply(Actor::System, adopt(LoginId(5), user.epoch)).is_err());
+        assert!(world.apply(Actor::System, adopt(id, user.epoch + 1)).is_err());
+        assert!(world.state.principal(Actor::Login(id)).is_err());
+        world.must(Actor::System, adopt(id, user.epoch));
+        world.must(Actor::System, adopt(id, user.epoch));
+        assert!(world.state.principal(Actor::Login(id)).is_ok());
+        assert_eq!(world.state.user(user.id).expect("alice").failures, 0);
+        assert_eq!(world.state.login(id).expect("adopted").client_key, [7; 32]);
+        world.check();
+    }
+
+    #[test]
+    fn a_login_is_seen_when_an_hsm_says_so() {
+        let mut world = World::cloudhsm();
+        let alice = world.crypto_user("alice");
+        let Actor::Login(login) = alice else { unreachable!() };
+        let opened = world.state.login(login).expect("open").seen_ms;
+        let see = Command::SeeLogins { logins: vec![login, LoginId(999_999)] };
+        assert!(world.apply(alice, see.clone()).is_err());
+        world.must(Actor::System, see);
+        let seen = world.state.login(login).expect("open").seen_ms;
+        assert!(seen >= opened && seen == world.state.time_ms());
+        let many = Command::SeeLogins { logins: vec![login; SEEN_LOGINS_MAX + 1] };
+        assert!(world.apply(Actor::System, many).is_err());
         world.check();
     }
 

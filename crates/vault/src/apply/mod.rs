@@ -91,7 +91,13 @@ impl State {
                 self.change_password(&who, &name, role, verifier, changes)
             }
             Command::ChargeLogin { name, role } => self.charge_login(&who, &name, role, changes),
-            Command::OpenLogin { user, epoch } => self.open_login(&who, user, epoch, changes),
+            Command::OpenLogin { user, epoch, client_key } => {
+                self.open_login(&who, user, epoch, client_key, changes)
+            }
+            Command::AdoptLogin { login, user, epoch, client_key } => {
+                self.adopt_login(&who, login, user, epoch, client_key, changes)
+            }
+            Command::SeeLogins { logins } => self.see_logins(&who, &logins, changes),
             Command::RefundLogin { user, epoch } => self.refund_login(&who, user, epoch, changes),
             Command::CloseLogins { logins } => self.close_logins(&who, logins, changes),
             Command::CreateObjects { objects } => self.create_objects(&who, objects, changes),
@@ -216,6 +222,8 @@ fn is_remembered(command: &Command) -> bool {
         command,
         Command::ChargeLogin { .. }
             | Command::OpenLogin { .. }
+            | Command::AdoptLogin { .. }
+            | Command::SeeLogins { .. }
             | Command::RefundLogin { .. }
             | Command::CloseLogins { .. }
     )

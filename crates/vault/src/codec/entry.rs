@@ -84,9 +84,22 @@ fn command_to(command: &Command) -> messages::Command {
             To::ChangePassword(named(name, *role, Some(verifier)))
         }
         Command::ChargeLogin { name, role } => To::ChargeLogin(named(name, *role, None)),
-        Command::OpenLogin { user, epoch } => {
-            To::OpenLogin(messages::UserEpoch { user: user.0, epoch: *epoch })
-        }
+        Command::OpenLogin { user, epoch, client_key } => To::OpenLogin(messages::Login {
+            user: user.0,
+            epoch: *epoch,
+            client_key: client_key.to_vec(),
+            ..messages::Login::default()
+        }),
+        Command::AdoptLogin { login, user, epoch, client_key } => To::AdoptLogin(messages::Login {
+            user: user.0,
+            epoch: *epoch,
+            client_key: client_key.to_vec(),
+            id: login.0,
+            ..messages::Login::default()
+        }),
+        Command::SeeLogins { logins } => To::SeeLogins(messages::Numbers {
+            numbers: logins.iter().map(|login| login.0).collect(),
+        }),
         Command::RefundLogin { user, epoch } => {
             To::RefundLogin(messages::UserEpoch { user: user.0, epoch: *epoch })
         }
@@ -174,8 +187,19 @@ fn command_from(message: messages::Command) -> Result<Command, Error> {
         From::ChargeLogin(user) => {
             Command::ChargeLogin { name: user.name, role: role_from(user.role)? }
         }
-        From::OpenLogin(login) => {
-            Command::OpenLogin { user: UserId(login.user), epoch: login.epoch }
+        From::OpenLogin(login) => Command::OpenLogin {
+            user: UserId(login.user),
+            epoch: login.epoch,
+            client_key: client_key(&login.client_key)?,
+        },
+        From::AdoptLogin(login) => Command::AdoptLogin {
+            login: LoginId(login.id),
+            user: UserId(login.user),
+            epoch: login.epoch,
+            client_key: client_key(&login.client_key)?,
+        },
+        From::SeeLogins(logins) => {
+            Command::SeeLogins { logins: logins.numbers.into_iter().map(LoginId).collect() }
         }
         From::RefundLogin(login) => {
             Command::RefundLogin { user: UserId(login.user), epoch: login.epoch }
@@ -209,6 +233,11 @@ fn command_from(message: messages::Command) -> Result<Command, Error> {
         From::MergeFailures(merge) => cluster::merge_from(merge),
         From::Recovered(recovered) => cluster::recovered_from(recovered),
     })
+}
+
+/// Of a login's client.
+pub(super) fn client_key(bytes: &[u8]) -> Result<[u8; 32], Error> {
+    bytes.try_into().map_err(|_| Error::Invalid("client key"))
 }
 
 fn new_object_to(object: &NewObject) -> messages::NewObject {

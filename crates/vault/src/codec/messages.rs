@@ -25,7 +25,7 @@ pub(super) struct Entry {
     pub(super) login: u64,
     #[prost(
         oneof = "Command",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45"
     )]
     pub(super) command: Option<Command>,
 }
@@ -52,7 +52,7 @@ pub(super) enum Command {
     #[prost(message, tag = "24")]
     ChargeLogin(NamedUser),
     #[prost(message, tag = "25")]
-    OpenLogin(UserEpoch),
+    OpenLogin(Login),
     #[prost(message, tag = "26")]
     RefundLogin(UserEpoch),
     #[prost(message, tag = "27")]
@@ -89,6 +89,10 @@ pub(super) enum Command {
     MergeFailures(cluster::MergeFailures),
     #[prost(message, tag = "43")]
     Recovered(cluster::Recovered),
+    #[prost(message, tag = "44")]
+    AdoptLogin(Login),
+    #[prost(message, tag = "45")]
+    SeeLogins(Numbers),
 }
 
 #[derive(PartialEq, Message)]
@@ -157,6 +161,23 @@ pub(super) struct UserEpoch {
     pub(super) user: u32,
     #[prost(uint64, tag = "2")]
     pub(super) epoch: u64,
+}
+
+/// A login, in a command and in a record, where its number is the record's key.
+#[derive(PartialEq, Message)]
+pub(super) struct Login {
+    #[prost(uint32, tag = "1")]
+    pub(super) user: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) epoch: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) client_key: Vec<u8>,
+    /// Of a record.
+    #[prost(uint64, tag = "4")]
+    pub(super) seen_ms: u64,
+    /// Of `AdoptLogin`.
+    #[prost(uint64, tag = "5")]
+    pub(super) id: u64,
 }
 
 #[derive(PartialEq, Message)]

@@ -172,7 +172,13 @@ pub(crate) fn encode_user(user: &User) -> Vec<u8> {
 }
 
 pub(crate) fn encode_login(login: &Login) -> Vec<u8> {
-    seal_format(&messages::UserEpoch { user: login.user.0, epoch: login.epoch })
+    seal_format(&messages::Login {
+        user: login.user.0,
+        epoch: login.epoch,
+        client_key: login.client_key.to_vec(),
+        seen_ms: login.seen_ms,
+        ..messages::Login::default()
+    })
 }
 
 pub(crate) fn encode_object(object: &Object) -> Vec<u8> {
@@ -215,8 +221,14 @@ pub(crate) fn decode_record(key: &[u8], value: &[u8]) -> Result<Record, Error> {
             Record::User(user)
         }
         Key::Login(id) => {
-            let message: messages::UserEpoch = open_format(value, RECORD_BYTES_MAX)?;
-            Record::Login(Login { id, user: UserId(message.user), epoch: message.epoch })
+            let message: messages::Login = open_format(value, RECORD_BYTES_MAX)?;
+            Record::Login(Login {
+                id,
+                user: UserId(message.user),
+                epoch: message.epoch,
+                client_key: super::entry::client_key(&message.client_key)?,
+                seen_ms: message.seen_ms,
+            })
         }
         Key::Object(handle) => {
             let message: messages::Object = open_format(value, RECORD_BYTES_MAX)?;

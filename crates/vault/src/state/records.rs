@@ -54,7 +54,8 @@ impl State {
         check(self.users.iter().all(|user| user.id < next_user), "user numbers")?;
         let known = |user| self.users.get(user).is_some();
         check(self.logins.values().all(|login| known(login.user)), "logins")?;
-        let newest = self.logins.last_key_value().map_or(0, |(id, _)| id.0);
+        let mut here = self.logins.keys().filter(|id| !id.began_apart());
+        let newest = here.next_back().map_or(0, |id| id.0);
         check(newest <= self.progress.applied.0, "login numbers")?;
         let next_handle = self.progress.next_handle;
         check(next_handle >= Handle::FIRST && !next_handle.is_session(), "handles")?;

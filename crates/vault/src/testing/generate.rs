@@ -130,7 +130,18 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (name(), role(), password())
             .prop_map(|(name, role, verifier)| Command::ChangePassword { name, role, verifier }),
         3 => (name(), role()).prop_map(|(name, role)| Command::ChargeLogin { name, role }),
-        6 => user_epoch().prop_map(|(user, epoch)| Command::OpenLogin { user, epoch }),
+        6 => (user_epoch(), any::<[u8; 32]>())
+            .prop_map(|((user, epoch), client_key)| Command::OpenLogin { user, epoch, client_key }),
+        1 => (user_epoch(), any::<u64>(), any::<[u8; 32]>()).prop_map(
+            |((user, epoch), login, client_key)| Command::AdoptLogin {
+                login: LoginId(login),
+                user,
+                epoch,
+                client_key,
+            }
+        ),
+        1 => vec((0_u64..60).prop_map(LoginId), 0..4)
+            .prop_map(|logins| Command::SeeLogins { logins }),
         1 => user_epoch().prop_map(|(user, epoch)| Command::RefundLogin { user, epoch }),
         1 => vec((0..64_u64).prop_map(LoginId), 0..2)
             .prop_map(|logins| Command::CloseLogins { logins }),

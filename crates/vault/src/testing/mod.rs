@@ -151,7 +151,7 @@ impl World {
         let Outcome::LoginCharged { user: Some(user) } = self.must(Actor::Anonymous, charge) else {
             panic!("{name} is not known");
         };
-        let open = Command::OpenLogin { user: user.id, epoch: user.epoch };
+        let open = Command::OpenLogin { user: user.id, epoch: user.epoch, client_key: [7; 32] };
         let Outcome::LoginOpened(login) = self.must(Actor::Anonymous, open) else {
             panic!("no login");
         };

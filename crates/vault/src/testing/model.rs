@@ -199,7 +199,7 @@ fn log_in(world: &mut World, model: &mut Model, name: &'static str, right: bool)
     let Ok(Outcome::LoginCharged { user: Some(user) }) = result else { panic!("{result:?}") };
     assert_eq!(user.failures, known.failures);
     if right {
-        let open = Command::OpenLogin { user: user.id, epoch: user.epoch };
+        let open = Command::OpenLogin { user: user.id, epoch: user.epoch, client_key: [7; 32] };
         let Outcome::LoginOpened(login) = world.must(Actor::Anonymous, open) else {
             panic!("no login");
         };
