@@ -24,7 +24,8 @@ impl Incoming {
         Self { bytes: zeros(BYTES_FIRST), used: 0 }
     }
 
-    /// Reads one frame, in one read where it comes in one piece, and gives its payload.
+    /// Reads one frame, in one read where it comes in one piece; [`Incoming::payload`] has it then.
+    /// After a time-out it may be called again, and goes on where it was.
     ///
     /// # Errors
     /// As [`frame::read_payload`]; bytes after the frame are an error too: the peer answers one
@@ -33,7 +34,7 @@ impl Incoming {
         &mut self,
         stream: &mut impl Read,
         limit: usize,
-    ) -> Result<&[u8], FrameError> {
+    ) -> Result<(), FrameError> {
         let mut total = None;
         while total.is_none_or(|total| self.used < total) {
             match stream.read(&mut self.bytes[self.used..]) {
@@ -54,7 +55,12 @@ impl Incoming {
         if self.used > total {
             return Err(FrameError::TooLong { bytes: self.used, limit: total });
         }
-        Ok(&self.bytes[HEADER_BYTES..total])
+        Ok(())
+    }
+
+    /// The payload of the frame that [`Incoming::read_frame`] has read.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER_BYTES..self.used).unwrap_or_default()
     }
 
     pub(crate) fn wipe(&mut self) {
@@ -109,12 +115,36 @@ mod tests {
             for piece in [1, 3, 4096, usize::MAX] {
                 let mut incoming = Incoming::new();
                 let mut stream = Pieces(Cursor::new(framed(&payload)), piece);
-                assert!(incoming.read_frame(&mut stream, usize::MAX).unwrap() == payload);
+                incoming.read_frame(&mut stream, usize::MAX).unwrap();
+                assert!(incoming.payload() == payload);
                 incoming.wipe();
                 assert!(incoming.bytes.iter().all(|byte| *byte == 0));
                 assert!(incoming.bytes.len() <= BYTES_KEPT);
             }
         }
+    }
+
+    /// A byte at each second read; a time-out at the others.
+    struct Slow(Cursor<Vec<u8>>, bool);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(ErrorKind::TimedOut.into()) } else { self.0.read(&mut buffer[..1]) }
+        }
+    }
+
+    #[test]
+    fn after_a_time_out_reading_goes_on_where_it_was() {
+        let mut incoming = Incoming::new();
+        let mut stream = Slow(Cursor::new(framed(b"answer")), false);
+        let mut time_outs = 0;
+        while let Err(error) = incoming.read_frame(&mut stream, 1024) {
+            let FrameError::Io(error) = error else { panic!("{error:?}") };
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            time_outs += 1;
+        }
+        assert_eq!((incoming.payload(), time_outs), (b"answer".as_slice(), 10));
     }
 
     #[test]

@@ -1,33 +1,36 @@
 //! [`Client`]: one application's use of one cluster.
 //!
-//! In: operations. Out: outcomes. A request goes out on the calling thread's own connection. Where
-//! a connection fails, the request goes out again on another one until the patience is over: reads
-//! and uses of keys give the same result again; a change keeps its client id and sequence, by which
-//! the HSM knows that it has been done and repeats its answer.
+//! In: operations. Out: outcomes. A request goes out on the calling thread's own connection, to one
+//! HSM. Where that fails it goes to another one, until the patience is over: reads and uses of keys
+//! give the same result again; a change keeps its client id and sequence, by which the cluster knows
+//! that it has been done and repeats its answer. How that goes is in `requests`.
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use cryptoki_sys::{
     CKR_USER_ALREADY_LOGGED_IN, CKR_USER_ANOTHER_ALREADY_LOGGED_IN, CKR_USER_NOT_LOGGED_IN,
 };
 use strongroom_wire::message::{
-    self, ClusterPhase, HelloReply, Logout, Operation, Outcome, Personality, Reply, Request, Role,
+    self, ClusterPhase, HelloReply, Logout, Operation, Outcome, Personality, Role,
 };
 
 use crate::{
     Config, Error,
-    config::{RetryMode, personality_name},
-    connection::{Failure, check_status, unsent},
-    endpoint::Endpoint,
-    login::{self, Generation, Login, Logins, ProofKey},
+    config::personality_name,
+    endpoint::{Endpoint, Haste},
+    fleet::{Fleet, Moment},
+    login::{Login, Logins, ProofKey},
     numbers::Numbers,
-    pool::{Lease, Pool, Taken},
-    retry::Patience,
+    objects::Objects,
+    pool::Pool,
+    site::Sites,
 };
 
 /// The first connection is given up sooner: a program that starts should say that it cannot.
@@ -69,16 +72,27 @@ pub struct Info {
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
-struct Inner {
-    config: Config,
-    program: String,
-    endpoint: Endpoint,
+/// What clones share.
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) program: String,
+    pub(crate) endpoint: Endpoint,
+    /// Asked only when something is wrong, or now and then.
+    fleet: Mutex<Fleet>,
+    pub(crate) sites: Sites,
+    /// Of the fleet's time.
+    origin: Instant,
+    /// The version of the topology that was last asked for.
+    topology: AtomicU64,
+    /// One thread asks for a topology.
+    pub(crate) learning: Mutex<()>,
     /// Of this process; a child after fork has another.
-    client_id: [u8; 16],
+    pub(crate) client_id: [u8; 16],
     process: u32,
-    numbers: Numbers,
-    logins: Logins,
-    pool: Pool,
+    pub(crate) numbers: Numbers,
+    pub(crate) logins: Logins,
+    pub(crate) objects: Objects,
+    pub(crate) pool: Pool,
     info: Mutex<Option<Info>>,
     /// One login or logout at a time.
     login_turn: Mutex<()>,
@@ -103,20 +117,28 @@ impl Client {
         let mut client_id = [0; 16];
         aws_lc_rs::rand::fill(&mut client_id)
             .map_err(|_| Error::Connection("no random numbers for a client id".into()))?;
+        let (endpoint, fleet) = Endpoint::new(&config, options.library_dir)?;
         let inner = Inner {
-            endpoint: Endpoint::new(&config, options.library_dir)?,
+            endpoint,
+            fleet: Mutex::new(fleet),
+            sites: Sites::new(),
+            origin: Instant::now(),
+            topology: AtomicU64::new(0),
+            learning: Mutex::new(()),
             program: options.program,
             client_id,
             process: std::process::id(),
             numbers: Numbers::new(),
             logins: Logins::new(),
+            objects: Objects::new(),
             pool: Pool::new(),
             info: Mutex::new(None),
             login_turn: Mutex::new(()),
             config,
         };
         let patience = inner.config.patience.min(FIRST_PATIENCE);
-        inner.persist(patience, || inner.connection().map(Lease::put_back))?;
+        inner.persist(patience, false, |_, _| Ok(()))?;
+        inner.warn_of_one_hsm();
         Ok(Self(Arc::new(inner)))
     }
 
@@ -140,11 +162,9 @@ impl Client {
     /// As [`Client::call`].
     pub fn refresh(&self) -> Result<Info, Error> {
         let inner = &*self.0;
-        inner.persist(inner.config.patience, || {
+        inner.persist(inner.config.patience, true, |lease, _| {
             if let Some(vacancy) = inner.pool.vacancy() {
-                let (connection, hello) = inner.connect()?;
-                inner.note(&hello)?;
-                vacancy.fill(connection).put_back();
+                vacancy.fill(inner.connect(lease.site.key, Haste::None)?).put_back();
             }
             Ok(())
         })?;
@@ -195,7 +215,7 @@ impl Client {
         inner.logins.begin(Login::new(role, reply.ticket, key));
         let generation = inner.logins.generation();
         inner
-            .persist(inner.config.patience, || inner.connection().map(Lease::put_back))
+            .persist(inner.config.patience, true, |_, _| Ok(()))
             .inspect_err(|_| inner.logins.end(generation))
     }
 
@@ -211,6 +231,7 @@ impl Client {
         };
         let result = inner.request(0, Operation::Logout(Logout {}));
         inner.logins.end(generation);
+        inner.objects.clear();
         match result {
             // It had ended at the HSM already.
             Err(Error::Hsm { status: CKR_USER_NOT_LOGGED_IN, .. }) => Ok(()),
@@ -231,133 +252,49 @@ impl Client {
     /// until the child ends or executes another program.
     pub fn forget(self) {
         self.0.pool.forget();
+        self.0.sites.forget();
         self.0.logins.forget();
+        self.0.objects.forget();
     }
 }
 
 impl Inner {
-    fn request(&self, session: u64, operation: Operation) -> Result<Option<Outcome>, Error> {
-        let sequence = self.numbers.begin(operation.is_change());
-        let mut request = Request {
-            sequence: sequence.number(),
-            session,
-            operation: Some(operation),
-            ..Request::default()
-        };
-        let reply = self.persist(self.config.patience, || self.attempt(&mut request))?;
-        check_status(&reply)?;
-        Ok(reply.outcome)
+    pub(crate) fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries until there is an answer, a refusal, or no patience left.
-    fn persist<T>(
-        &self,
-        patience: Duration,
-        mut attempt: impl FnMut() -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        let mut patience = Patience::new(patience);
-        loop {
-            let (sent, reason) = match attempt() {
-                Ok(value) => return Ok(value),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Lost { sent, reason }) => (sent, reason),
-            };
-            self.pool.close_dead();
-            if sent && self.config.options.retry == RetryMode::Off {
-                return Err(Error::Connection(reason));
-            }
-            let Some(pause) = patience.next_pause() else {
-                return Err(Error::Connection(reason));
-            };
-            tracing::warn!(%reason, "connection to the HSM failed, trying again");
-            thread::sleep(pause);
+    /// As the fleet counts time.
+    pub(crate) fn now(&self) -> Moment {
+        self.origin.elapsed()
+    }
+
+    pub(crate) fn topology(&self) -> u64 {
+        self.topology.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_topology(&self, version: u64) {
+        self.topology.fetch_max(version, Ordering::Relaxed);
+    }
+
+    /// CloudHSM's clients refuse keys that are on one HSM alone. Where a cluster has no more, that
+    /// would be all: a line in the log, once for each process.
+    fn warn_of_one_hsm(&self) {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let one = self.info().as_ref().is_some_and(|info| info.hsms == 1);
+        if one
+            && self.endpoint.is_cluster()
+            && !self.config.options.disable_key_availability_check
+            && !WARNED.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "the cluster has one HSM: keys are lost with it (add HSMs, or set \
+                 disable_key_availability_check)"
+            );
         }
-    }
-
-    fn attempt(&self, request: &mut Request) -> Result<Reply, Failure> {
-        let mut lease = self.connection()?;
-        request.api_level = lease.api_level;
-        request.lowest_unanswered = self.numbers.lowest_unanswered();
-        request.seen_index = self.numbers.seen_index();
-        let reply = match lease.exchange(request) {
-            Ok(reply) => reply,
-            Err(failure) => {
-                if matches!(failure, Failure::Final(Error::Caller { .. })) {
-                    lease.put_back();
-                }
-                return Err(failure);
-            }
-        };
-        self.numbers.saw(reply.log_index);
-        if reply.status == CKR_USER_NOT_LOGGED_IN && lease.with_ticket {
-            self.check_login(&mut lease);
-        }
-        lease.put_back();
-        Ok(reply)
-    }
-
-    /// An HSM says CKR_USER_NOT_LOGGED_IN also to a login that may not do what it asks for. Whether
-    /// the login itself has ended, it says when the ticket is shown again.
-    fn check_login(&self, lease: &mut Lease<'_>) {
-        if let (generation, Some(login)) = self.logins.current() {
-            // What this finds out is kept in the login's state; a lost connection will show again.
-            let _ = self.attach(lease, generation, Some(&login));
-        }
-    }
-
-    /// A connection, attached with the present login.
-    fn connection(&self) -> Result<Lease<'_>, Failure> {
-        let mut lease = match self.pool.take() {
-            Taken::Idle(lease) => lease,
-            Taken::Vacancy(vacancy) => {
-                let (connection, hello) = self.connect()?;
-                self.note(&hello)?;
-                vacancy.fill(connection)
-            }
-        };
-        if lease.attached != Some(self.logins.generation()) {
-            let (generation, login) = self.logins.current();
-            self.attach(&mut lease, generation, login.as_deref())?;
-        }
-        Ok(lease)
-    }
-
-    fn attach(
-        &self,
-        lease: &mut Lease<'_>,
-        generation: Generation,
-        login: Option<&Login>,
-    ) -> Result<(), Failure> {
-        let attach = login::attach(&self.client_id, &lease.binding, login);
-        let request = Request {
-            api_level: lease.api_level,
-            sequence: self.numbers.begin(false).number(),
-            seen_index: self.numbers.seen_index(),
-            lowest_unanswered: self.numbers.lowest_unanswered(),
-            operation: Some(Operation::Attach(attach)),
-            ..Request::default()
-        };
-        let reply = lease.exchange(&request).map_err(|failure| match failure {
-            // The caller's own request has not been sent.
-            Failure::Lost { reason, .. } => unsent(reason),
-            other => other,
-        })?;
-        if reply.status == CKR_USER_NOT_LOGGED_IN && login.is_some() {
-            tracing::warn!("the HSM has ended the login");
-            self.logins.end(generation);
-        }
-        check_status(&reply)?;
-        self.numbers.saw(reply.log_index);
-        lease.set_attached(generation, login.is_some());
-        Ok(())
-    }
-
-    fn connect(&self) -> Result<(crate::connection::Connection, HelloReply), Failure> {
-        self.endpoint.connect(self.config.answer_timeout, &self.program)
     }
 
     /// Checks that a new connection leads to where the others do.
-    fn note(&self, hello: &HelloReply) -> Result<(), Error> {
+    pub(crate) fn note(&self, hello: &HelloReply) -> Result<(), Error> {
         let unknown = |what: &str| Error::Protocol(format!("the HSM is in an unknown {what}"));
         let info = Info {
             hsm_id: hello.hsm_id.clone(),
@@ -404,6 +341,7 @@ impl Drop for Inner {
         // In a child after fork the connections are the parent's: they are closed without a word.
         if std::process::id() == self.process {
             self.pool.close_all();
+            self.sites.close_all();
         }
     }
 }

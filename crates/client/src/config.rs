@@ -18,6 +18,7 @@
 //!   "personality": "cloudhsm",
 //!   "cluster_key": "hex SHA-256 of the cluster key's SubjectPublicKeyInfo",
 //!   "cluster_id": "cluster-…",
+//!   "zone": "eu-central-1a",
 //!   "patience_ms": 10000,
 //!   "answer_timeout_ms": 60000
 //! }
@@ -61,6 +62,8 @@ pub struct Config {
     pub options: HsmOptions,
     /// Where messages for people go.
     pub logging: Logging,
+    /// The availability zone that this machine is in: its HSMs are used first. Empty for none.
+    pub zone: String,
     /// How long a request goes on after its connection failed, before it fails.
     pub patience: Duration,
     /// How long an answer may take before its connection counts as failed.
@@ -199,6 +202,7 @@ impl Config {
             personality: None,
             options: HsmOptions::default(),
             logging: Logging::default(),
+            zone: String::new(),
             patience: PATIENCE_DEFAULT,
             answer_timeout: ANSWER_TIMEOUT_DEFAULT,
         }

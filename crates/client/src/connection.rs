@@ -26,15 +26,17 @@ use strongroom_wire::{
     API_LEVEL_MAX, API_LEVEL_MIN, CHANNEL_BINDING_LABEL,
     frame::{FrameError, Outgoing},
     limits::{FRAME_BYTES_BEFORE_ATTACH_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS_MAX},
-    message::{Hello, HelloReply, Operation, Outcome, Reply, Request},
+    message::{Hello, HelloReply, Operation, Outcome, Ping, Reply, Request, Retry},
 };
 
 use crate::{
     Error,
     buffer::{BYTES_KEPT, Incoming},
     config::{Cluster, Server},
+    fleet::Setback,
     login::Generation,
-    socket::Socket,
+    site::Site,
+    socket::{Direction, Socket},
     trust::{self, Anchor, Distrust, Identity, Verifier},
 };
 
@@ -42,18 +44,34 @@ use crate::{
 const TLS_READ_BYTES: usize = 34 * 1024;
 /// Ciphertext that waits for one write.
 const TLS_WRITE_BYTES: usize = 256 * 1024;
+/// A read or write that waits for longer asks what to do about it. As long as it takes for an HSM to
+/// be overdue, so that a request that is answered in time costs no more system calls.
+pub(crate) const SLICE: Duration = crate::fleet::OVERDUE;
 
-/// Why a request on a connection has no answer.
+/// Why a request on a connection has no answer that stands.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The connection is of no use any more; another one may be.
     Lost {
+        /// How.
+        setback: Setback,
         /// Whether the HSM may have got the request.
         sent: bool,
         /// Why.
         reason: String,
     },
-    /// Another connection would not help.
+    /// The HSM can't now: [`Setback::Elsewhere`] or [`Setback::Again`]. The connection is good.
+    Refused {
+        /// Which.
+        setback: Setback,
+        /// CKR_…
+        status: u64,
+        /// Its words.
+        message: String,
+    },
+    /// Who answered is not to be talked to; another HSM may be.
+    Distrusted(Error),
+    /// Nothing else would help.
     Final(Error),
 }
 
@@ -63,8 +81,37 @@ impl From<Error> for Failure {
     }
 }
 
+/// No connection could be made.
 pub(crate) fn unsent(reason: impl ToString) -> Failure {
-    Failure::Lost { sent: false, reason: reason.to_string() }
+    Failure::Lost { setback: Setback::NotConnected, sent: false, reason: reason.to_string() }
+}
+
+/// The connection broke while a request was under way.
+fn broken(reason: impl ToString) -> Failure {
+    Failure::Lost { setback: Setback::Broken, sent: true, reason: reason.to_string() }
+}
+
+/// What to do about a read or write that nothing came of for a [`SLICE`].
+pub(crate) trait Wait {
+    /// Returns when to try again.
+    ///
+    /// # Errors
+    /// Where the connection is to be given up.
+    fn wait(&mut self, site: &Site, socket: &Socket, direction: Direction) -> Result<(), Failure>;
+}
+
+/// Waits until a moment and no longer.
+pub(crate) struct Deadline(pub(crate) Instant);
+
+impl Wait for Deadline {
+    fn wait(&mut self, _: &Site, socket: &Socket, direction: Direction) -> Result<(), Failure> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        match Socket::wait_for(&[(socket, direction)], left) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(unsent("no answer in time")),
+            Err(e) => Err(unsent(e)),
+        }
+    }
 }
 
 /// A connection after its first request.
@@ -72,6 +119,12 @@ pub(crate) struct Connection {
     stream: Stream,
     outgoing: Outgoing,
     incoming: Incoming,
+    /// The HSM that it leads to.
+    pub(crate) site: Arc<Site>,
+    /// Whether a request is under way on it, as the site counts them.
+    under_way: bool,
+    /// When its thread looks whether another HSM is better.
+    pub(crate) choose_again: Instant,
     /// What the HSM takes: more where it knows whom from.
     request_limit: usize,
     /// The message set that both sides speak.
@@ -133,20 +186,29 @@ impl Tls {
 /// [`Error::Config`], [`Error::Trust`], or [`Error::Connection`] after one attempt.
 pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
     let tls = Tls::new(Arc::new(Anchor::open(cluster)?))?;
-    match handshake(server, &tls) {
+    let deadline = Instant::now() + Duration::from_millis(HANDSHAKE_MS_MAX);
+    match handshake(server, &tls, deadline) {
         Ok((_, identity)) => Ok(identity),
-        Err(Failure::Final(error)) => Err(error),
-        Err(Failure::Lost { reason, .. }) => Err(Error::Connection(reason)),
+        Err(Failure::Final(error) | Failure::Distrusted(error)) => Err(error),
+        Err(Failure::Lost { reason, .. } | Failure::Refused { message: reason, .. }) => {
+            Err(Error::Connection(reason))
+        }
     }
 }
 
 /// Connects and checks who is there; what goes wrong names the address.
-fn handshake(server: &Server, tls: &Tls) -> Result<(TlsStream, Identity), Failure> {
+fn handshake(
+    server: &Server,
+    tls: &Tls,
+    deadline: Instant,
+) -> Result<(TlsStream, Identity), Failure> {
     let at = |what: String| format!("{server}: {what}");
-    let socket = Socket::tcp(server).map_err(|e| unsent(at(e.to_string())))?;
-    TlsStream::handshake(socket, tls).map_err(|failure| match failure {
-        Failure::Lost { sent, reason } => Failure::Lost { sent, reason: at(reason) },
-        Failure::Final(Error::Trust(why)) => Failure::Final(Error::Trust(at(why))),
+    let socket = Socket::tcp(server, deadline).map_err(|e| unsent(at(e.to_string())))?;
+    TlsStream::handshake(socket, tls, deadline).map_err(|failure| match failure {
+        Failure::Lost { setback, sent, reason } => {
+            Failure::Lost { setback, sent, reason: at(reason) }
+        }
+        Failure::Distrusted(Error::Trust(why)) => Failure::Distrusted(Error::Trust(at(why))),
         other => other,
     })
 }
@@ -154,22 +216,23 @@ fn handshake(server: &Server, tls: &Tls) -> Result<(TlsStream, Identity), Failur
 impl Connection {
     /// Connects to an HSM of a cluster and checks who it is before anything is sent.
     pub(crate) fn tls(
+        site: Arc<Site>,
         server: &Server,
         tls: &Tls,
-        answer_timeout: Duration,
         program: &str,
+        deadline: Instant,
     ) -> Result<(Self, HelloReply), Failure> {
-        let (stream, identity) = handshake(server, tls)?;
-        stream.socket.get_ref().set_timeout(answer_timeout).map_err(unsent)?;
+        let (stream, identity) = handshake(server, tls, deadline)?;
+        stream.socket.get_ref().set_timeout(SLICE).map_err(unsent)?;
         let mut binding = [0; 32];
         stream
             .tls
             .export_keying_material(&mut binding, CHANNEL_BINDING_LABEL, None)
             .map_err(unsent)?;
-        let mut connection = Self::new(Stream::Tls(Box::new(stream)), binding);
-        let hello = connection.hello(program)?;
+        let mut connection = Self::new(site, Stream::Tls(Box::new(stream)), binding);
+        let hello = connection.hello(program, deadline)?;
         if hello.cluster_id != identity.cluster_id || hello.hsm_id != identity.hsm_id {
-            return Err(Failure::Final(Error::Trust(format!(
+            return Err(Failure::Distrusted(Error::Trust(format!(
                 "{server}: name: the HSM calls itself {} of {}, its certificate says {} of {}",
                 hello.hsm_id, hello.cluster_id, identity.hsm_id, identity.cluster_id
             ))));
@@ -179,34 +242,52 @@ impl Connection {
 
     /// Connects to the local HSM.
     pub(crate) fn unix(
+        site: Arc<Site>,
         socket: Socket,
-        answer_timeout: Duration,
         program: &str,
+        deadline: Instant,
     ) -> Result<(Self, HelloReply), Failure> {
-        socket.set_timeout(answer_timeout).map_err(unsent)?;
-        let mut connection = Self::new(Stream::Unix(socket), [0; 32]);
-        let hello = connection.hello(program)?;
+        socket.set_timeout(SLICE).map_err(unsent)?;
+        let mut connection = Self::new(site, Stream::Unix(socket), [0; 32]);
+        let hello = connection.hello(program, deadline)?;
         connection.binding = hello.server_nonce.as_slice().try_into().map_err(|_| {
             Error::Protocol("a local HSM must give 32 random bytes to prove a ticket with".into())
         })?;
         Ok((connection, hello))
     }
 
-    fn new(stream: Stream, binding: [u8; 32]) -> Self {
+    fn new(site: Arc<Site>, stream: Stream, binding: [u8; 32]) -> Self {
+        let now = Instant::now();
         Self {
             stream,
             outgoing: Outgoing::new(BYTES_KEPT),
             incoming: Incoming::new(),
+            site,
+            under_way: false,
+            choose_again: now,
             request_limit: FRAME_BYTES_BEFORE_ATTACH_MAX,
             api_level: API_LEVEL_MIN,
             binding,
             attached: None,
             with_ticket: false,
-            last_used: Instant::now(),
+            last_used: now,
         }
     }
 
-    fn hello(&mut self, program: &str) -> Result<HelloReply, Failure> {
+    /// A request of the application's begins. Returns the HSM's answers so far.
+    pub(crate) fn begin(&mut self) -> u32 {
+        self.under_way = true;
+        self.site.load.begin()
+    }
+
+    /// It has its answer. Where it gets none, dropping the connection tells.
+    pub(crate) fn answered(&mut self) {
+        if std::mem::take(&mut self.under_way) {
+            self.site.load.answered();
+        }
+    }
+
+    fn hello(&mut self, program: &str, deadline: Instant) -> Result<HelloReply, Failure> {
         let request = Request {
             api_level: API_LEVEL_MIN,
             operation: Some(Operation::Hello(Hello {
@@ -216,11 +297,7 @@ impl Connection {
             })),
             ..Request::default()
         };
-        let reply = self.exchange(&request).map_err(|failure| match failure {
-            // Nothing of the caller's was in it.
-            Failure::Lost { reason, .. } => unsent(reason),
-            other => other,
-        })?;
+        let reply = self.exchange(&request, &mut Deadline(deadline)).map_err(not_the_callers)?;
         check_status(&reply)?;
         let Some(Outcome::Hello(hello)) = reply.outcome else {
             return Err(Error::Protocol("no answer to the first request".into()).into());
@@ -246,30 +323,13 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer, whatever its status.
-    pub(crate) fn exchange(&mut self, request: &Request) -> Result<Reply, Failure> {
-        let stream = &mut self.stream;
-        let sent =
-            self.outgoing.send(request, self.request_limit, |frame| stream.write_frame(frame));
-        sent.map_err(|error| match error {
-            // Part of the frame may have been sent: whether all of it came through is not known.
-            FrameError::Io(e) => Failure::Lost { sent: true, reason: e.to_string() },
-            too_long => {
-                let limited = self.request_limit < FRAME_BYTES_MAX;
-                let hint = if limited { " (without a login)" } else { "" };
-                let what = format!("the request is too long{hint}: {too_long}");
-                Error::caller(CKR_DATA_LEN_RANGE, what).into()
-            }
-        })?;
-        let payload = self.incoming.read_frame(&mut self.stream, FRAME_BYTES_MAX);
-        let reply = payload.and_then(|payload| {
-            <Reply as prost::Message>::decode(payload).map_err(FrameError::Malformed)
-        });
-        self.incoming.wipe();
-        let reply = reply.map_err(|error| match error {
-            FrameError::Closed => Failure::Lost { sent: true, reason: "closed by the HSM".into() },
-            FrameError::Io(e) => Failure::Lost { sent: true, reason: e.to_string() },
-            other => Failure::Final(Error::Protocol(other.to_string())),
-        })?;
+    pub(crate) fn exchange(
+        &mut self,
+        request: &Request,
+        wait: &mut dyn Wait,
+    ) -> Result<Reply, Failure> {
+        self.send(request, wait)?;
+        let reply = self.receive(wait)?;
         if reply.sequence != request.sequence {
             return Err(Error::Protocol(format!(
                 "the HSM answered request {} where {} was sent (status {:#x}, {:?})",
@@ -279,6 +339,89 @@ impl Connection {
         }
         self.last_used = Instant::now();
         Ok(reply)
+    }
+
+    fn send(&mut self, request: &Request, wait: &mut dyn Wait) -> Result<(), Failure> {
+        let (stream, site) = (&mut self.stream, &*self.site);
+        let mut given_up = None;
+        let sent = self.outgoing.send(request, self.request_limit, |frame| {
+            stream.write_frame(frame, &mut |socket| {
+                wait.wait(site, socket, Direction::Write).map_err(|failure| {
+                    given_up = Some(failure);
+                    ErrorKind::TimedOut.into()
+                })
+            })
+        });
+        sent.map_err(|error| match (given_up, error) {
+            (Some(failure), _) => failure,
+            // Part of the frame may have been sent: whether all of it came through is not known.
+            (None, FrameError::Io(e)) => broken(e),
+            (None, too_long) => {
+                let limited = self.request_limit < FRAME_BYTES_MAX;
+                let hint = if limited { " (without a login)" } else { "" };
+                let what = format!("the request is too long{hint}: {too_long}");
+                Error::caller(CKR_DATA_LEN_RANGE, what).into()
+            }
+        })
+    }
+
+    fn receive(&mut self, wait: &mut dyn Wait) -> Result<Reply, Failure> {
+        let payload = loop {
+            match self.incoming.read_frame(&mut self.stream, FRAME_BYTES_MAX) {
+                Err(FrameError::Io(e)) if e.kind() == ErrorKind::TimedOut => {
+                    let waited = wait.wait(&self.site, self.stream.socket(), Direction::Read);
+                    if let Err(failure) = waited {
+                        self.incoming.wipe();
+                        return Err(failure);
+                    }
+                }
+                read => break read,
+            }
+        };
+        let reply = payload.and_then(|()| {
+            <Reply as prost::Message>::decode(self.incoming.payload())
+                .map_err(FrameError::Malformed)
+        });
+        self.incoming.wipe();
+        reply.map_err(|error| match error {
+            FrameError::Closed => broken("closed by the HSM"),
+            FrameError::Io(e) => broken(e),
+            other => Failure::Final(Error::Protocol(other.to_string())),
+        })
+    }
+
+    /// Asks whether the HSM is there, and waits at most for `patience`, or until `other` is ready.
+    pub(crate) fn ping(
+        &mut self,
+        sequence: u64,
+        other: Option<(&Socket, Direction)>,
+        patience: Duration,
+    ) -> Result<Pong, Failure> {
+        let deadline = Instant::now() + patience;
+        let request = Request {
+            api_level: self.api_level,
+            sequence,
+            operation: Some(Operation::Ping(Ping {})),
+            ..Request::default()
+        };
+        self.send(&request, &mut Deadline(deadline))?;
+        loop {
+            let own = (self.stream.socket(), Direction::Read);
+            let sockets: Vec<_> = std::iter::once(own).chain(other).collect();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match Socket::wait_for(&sockets, left).map_err(broken)? {
+                None => return Ok(Pong::Silence),
+                Some(0) => {}
+                Some(_) => return Ok(Pong::OtherReady),
+            }
+            let reply = self.receive(&mut Deadline(deadline))?;
+            // One that was asked for before, and came late, is a sign of life too.
+            self.last_used = Instant::now();
+            if reply.sequence <= sequence {
+                return Ok(Pong::Answered);
+            }
+            return Err(Error::Protocol("an answer to another ping".into()).into());
+        }
     }
 
     /// Whether the peer still holds an idle connection open, as far as is known here without
@@ -304,19 +447,58 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.under_way {
+            self.site.load.failed();
+        }
+    }
+}
+
+/// What became of a ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pong {
+    Answered,
+    Silence,
+    /// What else was waited for came first.
+    OtherReady,
+}
+
+/// A reply that says that the request may do better is a failure to be acted on.
+pub(crate) fn check_retry(reply: &Reply) -> Result<(), Failure> {
+    let setback = match Retry::try_from(reply.retry) {
+        _ if reply.status == 0 => return Ok(()),
+        Ok(Retry::Elsewhere) => Setback::Elsewhere,
+        Ok(Retry::Again) => Setback::Again,
+        Ok(Retry::Never) | Err(_) => return Ok(()),
+    };
+    Err(Failure::Refused { setback, status: reply.status, message: reply.message.clone() })
+}
+
 /// An answer's status as an error.
-pub(crate) fn check_status(reply: &Reply) -> Result<(), Error> {
+pub(crate) fn check_status(reply: &Reply) -> Result<(), Failure> {
+    check_retry(reply)?;
     match reply.status {
         0 => Ok(()),
-        status => Err(Error::Hsm { status, message: reply.message.clone() }),
+        status => Err(Error::Hsm { status, message: reply.message.clone() }.into()),
+    }
+}
+
+/// A failure of a request of the client's own: the caller's has not been sent.
+pub(crate) fn not_the_callers(failure: Failure) -> Failure {
+    match failure {
+        Failure::Lost { setback, reason, .. } => Failure::Lost { setback, sent: false, reason },
+        other => other,
     }
 }
 
 impl TlsStream {
-    fn handshake(socket: Socket, tls: &Tls) -> Result<(Self, Identity), Failure> {
-        let limit = Duration::from_millis(HANDSHAKE_MS_MAX);
-        let deadline = Instant::now() + limit;
-        socket.set_timeout(limit).map_err(unsent)?;
+    fn handshake(
+        socket: Socket,
+        tls: &Tls,
+        deadline: Instant,
+    ) -> Result<(Self, Identity), Failure> {
+        socket.set_timeout(SLICE).map_err(unsent)?;
         // The HSM is known by the URI in its certificate; a host name plays no part.
         let name = ServerName::try_from("strongroom.invalid").map_err(unsent)?;
         let config = Arc::clone(&tls.config);
@@ -325,10 +507,10 @@ impl TlsStream {
         let socket = BufReader::with_capacity(TLS_READ_BYTES, socket);
         let mut stream = Self { tls: connection, socket };
         while stream.tls.is_handshaking() {
-            if Instant::now() > deadline {
-                return Err(unsent("the TLS handshake takes too long"));
+            match stream.send() {
+                Err(e) if e.kind() == ErrorKind::TimedOut && Instant::now() < deadline => continue,
+                sent => sent.map_err(unsent)?,
             }
-            stream.send().map_err(unsent)?;
             match stream.tls.read_tls(&mut stream.socket) {
                 Ok(0) => {
                     return Err(unsent(
@@ -337,6 +519,12 @@ impl TlsStream {
                     ));
                 }
                 Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::TimedOut => {
+                    if Instant::now() >= deadline {
+                        return Err(unsent("the TLS handshake takes too long"));
+                    }
+                    continue;
+                }
                 Err(e) => return Err(unsent(e)),
             }
             if let Err(error) = stream.tls.process_new_packets() {
@@ -346,7 +534,7 @@ impl TlsStream {
             }
         }
         let chain = stream.tls.peer_certificates().unwrap_or_default();
-        let identity = trust::identity(&tls.anchor, chain)?;
+        let identity = trust::identity(&tls.anchor, chain).map_err(Failure::Distrusted)?;
         Ok((stream, identity))
     }
 
@@ -379,22 +567,43 @@ fn handshake_failure(error: rustls::Error) -> Failure {
         TlsError::AlertReceived(_) => return unsent(error),
         _ => format!("TLS: {error}"),
     };
-    Failure::Final(Error::Trust(why))
+    Failure::Distrusted(Error::Trust(why))
 }
 
 impl Stream {
-    fn write_frame(&mut self, mut frame: &[u8]) -> io::Result<()> {
+    fn socket(&self) -> &Socket {
         match self {
-            Self::Unix(socket) => socket.write_all(frame),
-            Self::Tls(stream) => {
-                while !frame.is_empty() {
-                    let taken = stream.tls.writer().write(frame)?;
-                    frame = &frame[taken..];
-                    stream.send()?;
+            Self::Unix(socket) => socket,
+            Self::Tls(stream) => stream.socket.get_ref(),
+        }
+    }
+
+    /// Where nothing goes out for a [`SLICE`], `wait` says whether to go on.
+    fn write_frame(
+        &mut self,
+        mut frame: &[u8],
+        wait: &mut dyn FnMut(&Socket) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while !frame.is_empty() {
+            let written = match self {
+                Self::Unix(socket) => socket.write(frame),
+                Self::Tls(stream) => stream.tls.writer().write(frame),
+            };
+            match written {
+                // TLS takes no more before what it has is sent.
+                Ok(taken) => frame = &frame[taken..],
+                Err(e) if e.kind() == ErrorKind::TimedOut => wait(self.socket())?,
+                Err(e) => return Err(e),
+            }
+            while let Self::Tls(stream) = self {
+                match stream.send() {
+                    Ok(()) => break,
+                    Err(e) if e.kind() == ErrorKind::TimedOut => wait(stream.socket.get_ref())?,
+                    Err(e) => return Err(e),
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 

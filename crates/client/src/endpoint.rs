@@ -1,89 +1,95 @@
-//! Where new connections go to: the HSMs of a cluster in turn, or the local HSM.
+//! How a connection is made: to an HSM of a cluster, or to the local HSM.
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use strongroom_wire::message::HelloReply;
+use strongroom_wire::{limits::HANDSHAKE_MS_MAX, message::HelloReply};
 
 use crate::{
     Config, Error,
     config::{Server, Target},
     connection::{Connection, Failure, Tls, unsent},
+    fleet::Fleet,
     local::Local,
+    site::Site,
     trust::Anchor,
 };
 
+/// How long a connection may take to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// There is nowhere else to go.
+    None,
+    /// Another HSM would do.
+    Some,
+    /// An application's request waits meanwhile, and does not need this HSM.
+    Great,
+}
+
+impl Haste {
+    fn deadline(self) -> Instant {
+        let limit = match self {
+            Self::None => Duration::from_millis(HANDSHAKE_MS_MAX),
+            Self::Some => Duration::from_millis(500),
+            Self::Great => Duration::from_millis(80),
+        };
+        Instant::now() + limit
+    }
+}
+
 /// What a client connects to.
 pub(crate) enum Endpoint {
-    Cluster(Servers),
+    Cluster(Tls),
     Local(Local),
 }
 
-/// The HSMs of a cluster. All connections of a client go to the one that answered last: session
-/// objects live on one HSM.
-pub(crate) struct Servers {
-    servers: Vec<Server>,
-    preferred: AtomicUsize,
-    tls: Tls,
-}
-
 impl Endpoint {
-    pub(crate) fn new(config: &Config, library_dir: Option<PathBuf>) -> Result<Self, Error> {
-        match &config.target {
-            Target::Cluster(cluster) => Ok(Self::Cluster(Servers {
-                servers: cluster.servers.clone(),
-                preferred: AtomicUsize::new(0),
-                tls: Tls::new(Arc::new(Anchor::open(cluster)?))?,
-            })),
+    /// With the HSMs that the configuration names.
+    pub(crate) fn new(
+        config: &Config,
+        library_dir: Option<PathBuf>,
+    ) -> Result<(Self, Fleet), Error> {
+        Ok(match &config.target {
+            Target::Cluster(cluster) => (
+                Self::Cluster(Tls::new(Arc::new(Anchor::open(cluster)?))?),
+                Fleet::new(&cluster.servers, &config.zone),
+            ),
             Target::Local { dir } => {
-                Local::new(dir, config.personality, library_dir).map(Self::Local)
+                let local = Local::new(dir, config.personality, library_dir)?;
+                (Self::Local(local), Fleet::local())
             }
-        }
+        })
     }
 
-    /// One connection; each HSM is tried once.
+    /// Whether it is a cluster's.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// One connection to the HSM at `address`. What answers there and is no HSM of the cluster is
+    /// [`Failure::Distrusted`].
     pub(crate) fn connect(
         &self,
-        answer_timeout: Duration,
+        site: Arc<Site>,
+        address: Option<&Server>,
+        haste: Haste,
         program: &str,
     ) -> Result<(Connection, HelloReply), Failure> {
-        match self {
-            Self::Cluster(servers) => servers.connect(answer_timeout, program),
-            Self::Local(local) => Connection::unix(local.connect()?, answer_timeout, program),
-        }
-    }
-}
-
-impl Servers {
-    fn connect(
-        &self,
-        answer_timeout: Duration,
-        program: &str,
-    ) -> Result<(Connection, HelloReply), Failure> {
-        let first = self.preferred.load(Ordering::Relaxed);
-        let mut reasons = Vec::new();
-        let mut refused = None;
-        for step in 0..self.servers.len() {
-            let number = (first + step) % self.servers.len();
-            match Connection::tls(&self.servers[number], &self.tls, answer_timeout, program) {
-                Ok(connected) => {
-                    self.preferred.store(number, Ordering::Relaxed);
-                    return Ok(connected);
-                }
-                Err(Failure::Lost { reason, .. }) => reasons.push(reason),
-                // Another HSM may be the right one; where none is, this must not be hidden.
-                Err(Failure::Final(error)) => drop(refused.get_or_insert(error)),
+        let deadline = haste.deadline();
+        match (self, address) {
+            (Self::Local(local), _) => Connection::unix(site, local.connect()?, program, deadline),
+            (Self::Cluster(tls), Some(address)) => {
+                Connection::tls(site, address, tls, program, deadline).map_err(|failure| {
+                    match failure {
+                        Failure::Final(error) => Failure::Distrusted(error),
+                        other => other,
+                    }
+                })
             }
-        }
-        match refused {
-            Some(error) => Err(error.into()),
-            None => Err(unsent(reasons.join("; "))),
+            (Self::Cluster(_), None) => Err(unsent("the cluster has this HSM no more")),
         }
     }
 }

@@ -10,13 +10,15 @@
 //!
 //! - [`config`]: where the HSMs are; reading and editing `client.json`.
 //! - [`trust`]: leaf ← cluster ← customerCA, and nothing else.
-//! - `endpoint`: where new connections go to.
+//! - `requests`: the way of one request, from HSM to HSM where it must be.
+//! - `endpoint`: how a connection is made.
+//! - `site`: what is kept for each HSM.
 //! - `connection`, `socket`: one connection: frames, TLS, the first request, attaching.
 //! - `buffer`: where messages stay while they are sent and read, and no longer.
 //! - `pool`: one connection for each calling thread.
 //! - `numbers`: sequences, so that a change that is sent again is not done again.
 //! - `login`: the ticket and the key that proves it.
-//! - `retry`: how long to go on after a failure.
+//! - `objects`: session objects, so that they outlive their HSM.
 //! - `local`: the HSM that is started on demand.
 //! - [`fleet`]: what is known of the HSMs, and where a request goes.
 //! - [`identify`]: who answers at an address, for the configure tools.
@@ -34,8 +36,10 @@ pub mod fleet;
 mod local;
 mod login;
 mod numbers;
+mod objects;
 mod pool;
-mod retry;
+mod requests;
+mod site;
 mod socket;
 pub mod trust;
 

@@ -1,8 +1,10 @@
-//! Idle connections: each calling thread finds the one that it used last.
+//! Idle connections: each calling thread finds the one that it used last, and where its HSM is dead
+//! or it is time to choose again, one to the HSM that it is told.
 //!
 //! A thread has a shard, given to it round robin, so threads meet on a lock only where there are
-//! more of them than shards. A thread that finds its shard empty takes a connection that nobody has
-//! used for a while, before a new one is opened: threads that come and go don't pile connections up.
+//! more of them than shards. A thread that finds nothing of its own takes a connection that nobody
+//! has used for a while, before a new one is opened: threads that come and go don't pile connections
+//! up.
 //!
 //! The thread's number is kept in a thread-local without a destructor: one with a destructor would
 //! run code of this library at a thread's end, even after dlclose has unmapped it.
@@ -14,10 +16,13 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::connection::Connection;
+use crate::{
+    connection::Connection,
+    fleet::{HsmKey, Standing},
+};
 
 /// Shards, and so threads that never share one.
 const SHARDS: usize = 64;
@@ -27,6 +32,10 @@ const CONNECTIONS_MAX: usize = 256;
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// A connection that was not used for this long may have been closed by the HSM or on the way to it.
 const LIVENESS_CHECK_AFTER: Duration = Duration::from_secs(30);
+
+/// A thread stays on its HSM for so long before it looks whether another one serves it better, and up
+/// to twice as long.
+const CHOSEN_FOR: Duration = Duration::from_secs(3);
 
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
@@ -74,26 +83,64 @@ impl Pool {
         }
     }
 
-    /// This thread's idle connection, another one, or the right to open one; waits where all are in
-    /// use.
-    pub(crate) fn take(&self) -> Taken<'_> {
+    /// The connection that this thread used last, where its HSM is not dead and was chosen not long
+    /// ago. Else the HSM that it was to.
+    pub(crate) fn own(&self) -> Result<Lease<'_>, Option<HsmKey>> {
+        let shard = own_shard();
+        let mut last = None;
+        loop {
+            let mut idle = lock(&self.shards[shard]);
+            let Some(connection) = idle.last() else { return Err(last) };
+            let gone = connection.site.load.standing() == Standing::Gone;
+            if !gone && connection.last_used > connection.choose_again {
+                return Err(Some(connection.site.key));
+            }
+            let Some(mut connection) = idle.pop() else { return Err(last) };
+            drop(idle);
+            let stale = connection.last_used.elapsed() > LIVENESS_CHECK_AFTER;
+            if !gone && (!stale || connection.is_alive()) {
+                return Ok(self.lease(connection));
+            }
+            last.get_or_insert(connection.site.key);
+            drop(self.lease(connection));
+        }
+    }
+
+    /// An idle connection to one HSM, or the right to open one; waits where all are in use.
+    pub(crate) fn take(&self, key: HsmKey) -> Taken<'_> {
+        let mut taken = self.take_any(key);
+        if let Taken::Idle(lease) = &mut taken {
+            lease.chosen();
+        }
+        taken
+    }
+
+    fn take_any(&self, key: HsmKey) -> Taken<'_> {
         let shard = own_shard();
         loop {
-            while let Some(mut connection) = lock(&self.shards[shard]).pop() {
+            while let Some(mut connection) = take_to(key, &mut lock(&self.shards[shard])) {
                 let stale = connection.last_used.elapsed() > LIVENESS_CHECK_AFTER;
                 if !stale || connection.is_alive() {
                     return Taken::Idle(self.lease(connection));
                 }
                 drop(self.lease(connection));
             }
-            if let Some(connection) = self.take_from_others(shard, LEFT_ALONE) {
+            if let Some(connection) = self.take_from_others(shard, Some(key), LEFT_ALONE) {
                 return Taken::Idle(self.lease(connection));
             }
             if let Some(vacancy) = self.vacancy() {
                 return Taken::Vacancy(vacancy);
             }
-            if let Some(connection) = self.take_from_others(shard, Duration::ZERO) {
+            if let Some(connection) = self.take_from_others(shard, Some(key), Duration::ZERO) {
                 return Taken::Idle(self.lease(connection));
+            }
+            // One to another HSM makes room.
+            let own = lock(&self.shards[shard]).pop();
+            if let Some(other) = own.or_else(|| self.take_from_others(shard, None, Duration::ZERO))
+            {
+                self.gone(1);
+                other.close();
+                continue;
             }
             self.wait_for_return();
         }
@@ -109,12 +156,16 @@ impl Pool {
             .map(|_| Vacancy(self))
     }
 
-    /// Closes idle connections that have died: where one was found dead, others often are too.
-    pub(crate) fn close_dead(&self) {
+    /// Closes idle connections to one HSM that have died, or whose HSM has: where one was found dead,
+    /// others often are too.
+    pub(crate) fn close_dead(&self, key: HsmKey) {
         for shard in &self.shards {
             let mut idle = lock(shard);
             let before = idle.len();
-            idle.retain_mut(Connection::is_alive);
+            idle.retain_mut(|connection| {
+                connection.site.key != key
+                    || (connection.site.load.standing() != Standing::Gone && connection.is_alive())
+            });
             self.gone(before - idle.len());
         }
     }
@@ -142,16 +193,26 @@ impl Pool {
     }
 
     fn lease(&self, connection: Connection) -> Lease<'_> {
-        Vacancy(self).fill(connection)
+        Lease { connection, vacancy: Vacancy(self) }
     }
 
-    fn take_from_others(&self, own: usize, idle_for: Duration) -> Option<Connection> {
+    /// To `key`, or to any HSM.
+    fn take_from_others(
+        &self,
+        own: usize,
+        key: Option<HsmKey>,
+        idle_for: Duration,
+    ) -> Option<Connection> {
         for step in 1..SHARDS {
             // A shard that is locked is in use.
             let Ok(mut idle) = self.shards[(own + step) % SHARDS].0.try_lock() else { continue };
             // The first has been idle for longest.
-            if idle.first().is_some_and(|first| first.last_used.elapsed() >= idle_for) {
-                let mut connection = idle.remove(0);
+            let fits = |connection: &Connection| {
+                key.is_none_or(|key| connection.site.key == key)
+                    && connection.last_used.elapsed() >= idle_for
+            };
+            if let Some(place) = idle.iter().position(fits) {
+                let mut connection = idle.remove(place);
                 drop(idle);
                 if connection.is_alive() {
                     return Some(connection);
@@ -160,11 +221,6 @@ impl Pool {
             }
         }
         None
-    }
-
-    fn put_back(&self, connection: Connection) {
-        lock(&self.shards[own_shard()]).push(connection);
-        self.tell_waiting();
     }
 
     fn gone(&self, connections: usize) {
@@ -191,7 +247,9 @@ impl Pool {
 impl<'a> Vacancy<'a> {
     /// Takes the place with a connection.
     pub(crate) fn fill(self, connection: Connection) -> Lease<'a> {
-        Lease { connection, vacancy: self }
+        let mut lease = Lease { connection, vacancy: self };
+        lease.chosen();
+        lease
     }
 }
 
@@ -201,14 +259,35 @@ impl Drop for Vacancy<'_> {
     }
 }
 
-impl Lease<'_> {
-    /// Keeps the connection for this thread's next request.
-    pub(crate) fn put_back(self) {
+impl<'a> Lease<'a> {
+    /// The connection; its place stays taken.
+    fn into_parts(self) -> (&'a Pool, Connection) {
         let Self { connection, vacancy } = self;
         let pool = vacancy.0;
-        // The place stays taken.
         std::mem::forget(vacancy);
-        pool.put_back(connection);
+        (pool, connection)
+    }
+
+    /// The thread stays on this HSM for a while.
+    fn chosen(&mut self) {
+        // Threads don't choose in step.
+        let part = (own_shard() * 7 % SHARDS) as u32;
+        let longer = CHOSEN_FOR * part / SHARDS as u32;
+        self.connection.choose_again = Instant::now() + CHOSEN_FOR + longer;
+    }
+
+    /// Keeps the connection for this thread's next request.
+    pub(crate) fn put_back(self) {
+        let (pool, connection) = self.into_parts();
+        lock(&pool.shards[own_shard()]).push(connection);
+        pool.tell_waiting();
+    }
+
+    /// Keeps the connection for whoever goes to its HSM.
+    pub(crate) fn put_aside(self) {
+        let (pool, connection) = self.into_parts();
+        lock(&pool.shards[own_shard()]).insert(0, connection);
+        pool.tell_waiting();
     }
 }
 
@@ -233,6 +312,12 @@ fn own_shard() -> usize {
         }
         shard.get()
     })
+}
+
+/// The last used to one HSM.
+fn take_to(key: HsmKey, idle: &mut Vec<Connection>) -> Option<Connection> {
+    let place = idle.iter().rposition(|connection| connection.site.key == key)?;
+    Some(idle.remove(place))
 }
 
 fn lock(Shard(shard): &Shard) -> MutexGuard<'_, Vec<Connection>> {

@@ -12,33 +12,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags,
-    sockopt::{self, Timeout},
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{
+        RecvFlags, SendAncillaryBuffer, SendFlags,
+        sockopt::{self, Timeout},
+    },
 };
 
 use crate::config::Server;
 
-/// How long a connection attempt to one address may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A silent peer is asked after this time if it is still there …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 /// … again at this interval …
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// … and is gone after so many questions.
 const KEEPALIVE_PROBES: u32 = 3;
-/// How long sent data may stay without acknowledgement, in milliseconds.
-const UNACKNOWLEDGED_MS_MAX: u32 = 10_000;
+/// How long sent data may stay without acknowledgement, in milliseconds. An HSM that is gone is found
+/// sooner, by pings; this is for one connection that something on the way has forgotten, while the
+/// HSM answers on others.
+const UNACKNOWLEDGED_MS_MAX: u32 = 1_000;
+
+/// Which way a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
 
 /// A connected stream socket, closed on exec and when dropped; nothing else happens then.
 pub(crate) struct Socket(OwnedFd);
 
 impl Socket {
-    /// Connects over TCP, to the first address that answers.
-    pub(crate) fn tcp(server: &Server) -> io::Result<Self> {
+    /// Connects over TCP, to the first address that answers before the deadline.
+    pub(crate) fn tcp(server: &Server, deadline: Instant) -> io::Result<Self> {
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (server.hostname.as_str(), server.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::new(ErrorKind::TimedOut, "no connection in time"));
+            }
+            match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => {
                     let socket = Self(stream.into());
                     socket.tune()?;
@@ -80,6 +94,35 @@ impl Socket {
         Ok(())
     }
 
+    /// Waits until one of `sockets` has something to read (or room to write), and says which; `None`
+    /// where the time is over first.
+    pub(crate) fn wait_for(
+        sockets: &[(&Self, Direction)],
+        timeout: Duration,
+    ) -> io::Result<Option<usize>> {
+        let deadline = Instant::now() + timeout;
+        let mut polled: Vec<PollFd<'_>> = sockets
+            .iter()
+            .map(|(socket, direction)| {
+                let flags = match direction {
+                    Direction::Read => PollFlags::IN,
+                    Direction::Write => PollFlags::OUT,
+                };
+                PollFd::new(&socket.0, flags)
+            })
+            .collect();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            match poll(&mut polled, Some(&timeout)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(polled.iter().position(|fd| !fd.revents().is_empty())),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
     /// Whether the peer has closed, or has sent something that nobody asked for. Does not wait.
     pub(crate) fn has_something_to_read(&self) -> bool {
         let mut byte = [0];
@@ -93,12 +136,11 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let started = Instant::now();
         loop {
             match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, bytes)) => return Ok(bytes),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(timed_out(e, started)),
+                Err(e) => return Err(timed_out(e)),
             }
         }
     }
@@ -110,13 +152,12 @@ impl Write for Socket {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let started = Instant::now();
         loop {
             let mut control = SendAncillaryBuffer::default();
             match rustix::net::sendmsg(&self.0, slices, &mut control, SendFlags::NOSIGNAL) {
                 Ok(bytes) => return Ok(bytes),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(timed_out(e, started)),
+                Err(e) => return Err(timed_out(e)),
             }
         }
     }
@@ -127,10 +168,6 @@ impl Write for Socket {
 }
 
 /// A socket with a time limit reports its end as EAGAIN.
-fn timed_out(error: rustix::io::Errno, started: Instant) -> io::Error {
-    if error == rustix::io::Errno::AGAIN {
-        let waited = started.elapsed().as_millis();
-        return io::Error::new(ErrorKind::TimedOut, format!("no answer for {waited} ms"));
-    }
-    error.into()
+fn timed_out(error: rustix::io::Errno) -> io::Error {
+    if error == rustix::io::Errno::AGAIN { ErrorKind::TimedOut.into() } else { error.into() }
 }

@@ -50,6 +50,10 @@ pub const CHANNEL_BINDING_LABEL: &[u8] = b"EXPORTER-strongroom-attach-1";
 /// What a client signs to attach: this, then the channel binding, then the client id.
 pub const ATTACH_CONTEXT: &[u8] = b"strongroom attach 1\0";
 
+/// Handles of session objects have this bit, those of token objects don't: so a client knows which
+/// requests need objects that only one HSM may have.
+pub const SESSION_HANDLE_BIT: u64 = 1 << 63;
+
 /// The bytes that prove possession of a ticket's key on one connection.
 #[must_use]
 pub fn attach_statement(channel_binding: &[u8; 32], client_id: &[u8; 16]) -> Vec<u8> {

@@ -27,6 +27,8 @@ pub struct Environment {
     pub dir: Option<PathBuf>,
     /// `STRONGROOM_PERSONALITY`.
     pub personality: Option<String>,
+    /// `STRONGROOM_ZONE`.
+    pub zone: Option<String>,
     /// `XDG_CONFIG_HOME`, else `$HOME/.config`.
     pub config_home: Option<PathBuf>,
     /// `XDG_DATA_HOME`, else `$HOME/.local/share`.
@@ -49,8 +51,8 @@ impl Environment {
         Self {
             config: path_variable("STRONGROOM_CONFIG"),
             dir: path_variable("STRONGROOM_DIR"),
-            personality: variable("STRONGROOM_PERSONALITY")
-                .map(|value| value.to_string_lossy().into_owned()),
+            personality: text_variable("STRONGROOM_PERSONALITY"),
+            zone: text_variable("STRONGROOM_ZONE"),
             config_home: path_variable("XDG_CONFIG_HOME").or_else(|| under_home(".config")),
             data_home: path_variable("XDG_DATA_HOME").or_else(|| under_home(".local/share")),
             system,
@@ -71,6 +73,9 @@ impl Config {
                     "STRONGROOM_PERSONALITY is {name:?}; it must be \"cloudhsm\" or \"token\""
                 ))
             })?);
+        }
+        if let Some(zone) = &environment.zone {
+            config.zone.clone_from(zone);
         }
         let local_by_default = config.source.is_none() && environment.dir.is_none();
         if local_by_default && config.personality == Some(Personality::CloudHsm) {
@@ -157,6 +162,10 @@ pub(crate) fn has_more_rights_than_its_caller() -> bool {
 
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn path_variable(name: &str) -> Option<PathBuf> {

@@ -44,6 +44,10 @@ impl Config {
             personality,
             options,
             logging: logging(&root)?,
+            zone: match root.get("zone") {
+                None => String::new(),
+                Some(zone) => zone.string()?.to_owned(),
+            },
             patience: milliseconds(&root, "patience_ms", PATIENCE_DEFAULT)?,
             answer_timeout: milliseconds(&root, "answer_timeout_ms", ANSWER_TIMEOUT_DEFAULT)?,
         })

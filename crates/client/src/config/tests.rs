@@ -182,6 +182,7 @@ fn the_first_place_that_has_a_configuration_counts() {
         config: Some(named),
         dir: Some(folder.0.join("region")),
         personality: None,
+        zone: None,
         config_home: Some(folder.0.join("config")),
         data_home: Some(folder.0.join("data")),
         system,
@@ -251,6 +252,18 @@ fn the_personality_of_the_environment_counts_over_the_files() {
     assert_eq!(config.personality, Some(Personality::CloudHsm));
     environment.personality = Some("softhsm".into());
     assert!(matches!(Config::load_from(&environment), Err(Error::Config(_))));
+}
+
+#[test]
+fn the_zone_of_the_environment_counts_over_the_files() {
+    let folder = Folder::new();
+    let mut environment = Environment {
+        config: Some(folder.write("c.json", r#"{"local": {"dir": "/d"}, "zone": "1a"}"#)),
+        ..Environment::default()
+    };
+    assert_eq!(Config::load_from(&environment).unwrap().zone, "1a");
+    environment.zone = Some("1b".into());
+    assert_eq!(Config::load_from(&environment).unwrap().zone, "1b");
 }
 
 #[test]

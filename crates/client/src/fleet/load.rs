@@ -34,9 +34,10 @@ impl Load {
         Self { counts: AtomicU64::new(0), standing: AtomicU8::new(Standing::Good as u8) }
     }
 
-    /// A request begins. It ends by [`Load::answered`] or [`Load::failed`].
-    pub fn begin(&self) {
-        self.counts.fetch_add(ONE_BEGUN + ONE_UNDER_WAY, Ordering::Relaxed);
+    /// A request begins. It ends by [`Load::answered`] or [`Load::failed`]. Returns the answers that
+    /// came so far, for a [`super::Watch`] over it.
+    pub fn begin(&self) -> u32 {
+        answers(self.counts.fetch_add(ONE_BEGUN + ONE_UNDER_WAY, Ordering::Relaxed))
     }
 
     /// A request has its answer, whatever it says.
@@ -72,9 +73,12 @@ impl Load {
     /// Answers that came so far, over all threads; wraps around. A change is a sign of life.
     #[must_use]
     pub fn answers(&self) -> u32 {
-        let counts = self.counts.load(Ordering::Relaxed);
-        ((counts >> 32) as u32).wrapping_sub(counts as u32)
+        answers(self.counts.load(Ordering::Relaxed))
     }
+}
+
+fn answers(counts: u64) -> u32 {
+    ((counts >> 32) as u32).wrapping_sub(counts as u32)
 }
 
 #[cfg(test)]

@@ -375,7 +375,8 @@ impl Fleet {
     }
 
     /// Whether there is somewhere else to go than `key`.
-    fn has_alternative(&self, key: HsmKey, now: Moment) -> bool {
+    #[must_use]
+    pub fn has_alternative(&self, key: HsmKey, now: Moment) -> bool {
         self.hsms.iter().any(|(other, hsm)| {
             *other != key
                 && match hsm.health {

@@ -202,7 +202,7 @@ fn one_thread_does_not_wander() {
 fn a_silent_hsm_is_found_dead_in_less_than_100_ms_and_a_slow_one_is_not() {
     let (mut fleet, [first, ..]) = three();
     let load = fleet.load(first).unwrap();
-    let mut watch = Watch::new(ms(1000), &load);
+    let mut watch = Watch::new(ms(1000), load.answers());
     assert_eq!(watch.look(&mut fleet, first, ms(1000)), Look::Wait(OVERDUE));
     assert_eq!(watch.look(&mut fleet, first, ms(1050)), Look::Ping);
     // Answered: it is slow.
@@ -213,7 +213,7 @@ fn a_silent_hsm_is_found_dead_in_less_than_100_ms_and_a_slow_one_is_not() {
     let died = fleet.failed(first, ms(1101) + PONG, 0, Setback::Silent);
     assert!(matches!(died, Some(Event::Died(_))), "{died:?}");
     assert_eq!(watch.look(&mut fleet, first, ms(1142)), Look::Leave);
-    let mut other = Watch::new(ms(1090), &load);
+    let mut other = Watch::new(ms(1090), load.answers());
     assert_eq!(other.look(&mut fleet, first, ms(1142)), Look::Leave);
     assert!(OVERDUE + PONG < ms(100));
     // Once is enough for the log.
@@ -226,7 +226,7 @@ fn a_silent_hsm_is_found_dead_in_less_than_100_ms_and_a_slow_one_is_not() {
 fn answers_to_other_threads_are_signs_of_life() {
     let (mut fleet, [first, ..]) = three();
     let load = fleet.load(first).unwrap();
-    let mut watch = Watch::new(ms(0), &load);
+    let mut watch = Watch::new(ms(0), load.answers());
     load.begin();
     load.answered();
     assert_eq!(watch.look(&mut fleet, first, ms(50)), Look::Wait(OVERDUE));
@@ -237,7 +237,7 @@ fn answers_to_other_threads_are_signs_of_life() {
 fn one_thread_pings_and_the_others_wait_for_what_it_finds() {
     let (mut fleet, [first, ..]) = three();
     let load = fleet.load(first).unwrap();
-    let mut watches = [Watch::new(ms(0), &load); 3];
+    let mut watches = [Watch::new(ms(0), load.answers()); 3];
     let looks = watches.each_mut().map(|watch| watch.look(&mut fleet, first, ms(50)));
     assert_eq!(looks[0], Look::Ping);
     assert!(looks[1..].iter().all(|look| matches!(look, Look::Wait(_))), "{looks:?}");
@@ -247,7 +247,7 @@ fn one_thread_pings_and_the_others_wait_for_what_it_finds() {
 fn nobody_leaves_where_there_is_nowhere_else_to_go() {
     let mut fleet = Fleet::new(&[server(1)], "");
     let key = fleet.keys().next().unwrap();
-    let mut watch = Watch::new(ms(0), &fleet.load(key).unwrap());
+    let mut watch = Watch::new(ms(0), fleet.load(key).unwrap().answers());
     for now in [50, 100, 60_000] {
         assert!(matches!(watch.look(&mut fleet, key, ms(now)), Look::Wait(_)));
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Fleet, HsmKey, Load, Moment};
+use super::{Fleet, HsmKey, Moment};
 
 /// After so long without any sign of life from the HSM it is pinged.
 pub const OVERDUE: Duration = Duration::from_millis(50);
@@ -36,10 +36,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins when the request is sent.
+    /// Over a request that was sent at `now`; `answers` as [`super::Load::begin`] gave them.
     #[must_use]
-    pub fn new(now: Moment, load: &Load) -> Self {
-        Self { quiet_since: now, answers: load.answers() }
+    pub fn new(now: Moment, answers: u32) -> Self {
+        Self { quiet_since: now, answers }
     }
 
     /// What to do now.
