@@ -4,8 +4,8 @@
 use cryptoki_sys::*;
 use strongroom_vault::attributes::{self, Attribute, Origin};
 use strongroom_vault::{
-    Actor, ClientId, Command, Entry, Handle, JoinPolicy, LogIndex, LoginId, Meta, NewObject,
-    ObjectId, Outcome, PasswordVerifier, Personality, Role, State, UserId,
+    Actor, ClientId, Command, Endorsement, Entry, Handle, JoinPolicy, LogIndex, LoginId, Member,
+    Meta, NewObject, NodeId, ObjectId, Outcome, PasswordVerifier, Personality, Role, State, UserId,
 };
 
 use crate::disk::Disk;
@@ -67,6 +67,7 @@ fn cloudhsm() -> History {
     history.must(admin, change("bob"));
     let delete = Command::DeleteUser { name: "bob".to_owned(), role: Role::CryptoUser };
     history.must(admin, delete);
+    history.members(admin);
     history.close(alice);
     history
 }
@@ -137,6 +138,45 @@ impl History {
         }
     }
 
+    /// HSMs come, are approved, move and go; secrets and certificates follow.
+    fn members(&mut self, admin: Actor) {
+        let add = |number, endorsement, replaces| Command::AddMember {
+            member: member(number),
+            endorsement,
+            replaces,
+        };
+        self.must(Actor::System, add(1, Endorsement::Provisioner, None));
+        let certificate = vec![0x30];
+        self.must(Actor::System, add(2, Endorsement::Owner { certificate }, None));
+        let policy = JoinPolicy::Quorum { approvals: 1 };
+        self.must(admin, Command::SetJoinPolicy { policy });
+        for number in [3, 4] {
+            self.must(Actor::System, Command::RequestJoin { member: member(number) });
+        }
+        let fingerprint = member(3).fingerprint();
+        self.must(admin, Command::ApproveJoin { fingerprint });
+        self.must(Actor::System, add(3, Endorsement::Admins, None));
+        let sealed = (1..4).map(|node| (NodeId(node), vec![1; 9])).collect();
+        self.must(Actor::System, Command::RotateSecrets { epoch: 2, sealed });
+        self.must(Actor::System, add(3, Endorsement::Provisioner, Some(NodeId(3))));
+        self.must(Actor::System, Command::RemoveMember { node: NodeId(2), receipt: false });
+        let (address, zone) = ("::1".to_owned(), "b".to_owned());
+        let update = Command::UpdateMember { node: NodeId(1), address, port_offset: 9, zone };
+        self.must(Actor::System, update);
+        let keys = vec![vec![1], vec![2]];
+        self.must(admin, Command::SetRecoveryKeys { keys, threshold: 2 });
+        self.must(admin, Command::SetCutOffPolicy { seconds: 60 });
+        let cluster_certificate = vec![0x30, 2];
+        let install = Command::InstallClusterCertificate { generation: 2, cluster_certificate };
+        self.must(admin, install);
+        let id = ObjectId([1; 16]);
+        let objects = vec![(Handle::FIRST, id, vec![3; 41])];
+        self.must(Actor::System, Command::Remask { objects });
+        let (user, epoch) = self.user("alice");
+        self.must(Actor::System, Command::MergeFailures { failures: vec![(user, epoch, 1)] });
+        self.must(Actor::System, Command::Recovered { fence: 1, members: vec![NodeId(4)] });
+    }
+
     /// Makes two objects, changes one, destroys the other.
     fn objects(&mut self, actor: Actor, personality: Personality) {
         let Actor::Login(login) = actor else { return };
@@ -154,6 +194,19 @@ impl History {
         self.must(actor, Command::SetMeta { handle: Handle::FIRST, version: 1, meta });
         let second = Handle(Handle::FIRST.0 + 1);
         self.must(actor, Command::DestroyObject { handle: second });
+    }
+}
+
+fn member(number: u8) -> Member {
+    Member {
+        node: NodeId(0),
+        hsm_id: format!("hsm-abcdefg234{number}"),
+        witness: false,
+        address: format!("127.0.{number}.10"),
+        port_offset: 0,
+        zone: "strongroom-1a".to_owned(),
+        device_key: vec![number; 91],
+        sealing_key: vec![number; 32],
     }
 }
 

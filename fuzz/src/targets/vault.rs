@@ -9,7 +9,7 @@ use strongroom_vault::codec::{
     decode_entry, decode_meta, decode_result, encode_entry, encode_meta, encode_result,
 };
 use strongroom_vault::{
-    Flags, Handle, LoginId, Meta, Outcome, Personality, Refusal, State, UserId,
+    Flags, Handle, LoginId, Meta, NodeId, Outcome, Personality, Refusal, State, UserId,
 };
 use strongroom_wire::message::Template;
 
@@ -45,6 +45,7 @@ pub(super) fn result_seeds() -> Vec<Vec<u8>> {
         Ok(Outcome::LoginCharged { user: None }),
         Ok(Outcome::LoginOpened(LoginId(7))),
         Ok(Outcome::UserCreated(UserId(3))),
+        Ok(Outcome::MemberAdded(NodeId(2))),
         Err(Refusal { ckr: CKR_USER_NOT_LOGGED_IN, message: "log in first".into() }),
     ];
     charged.chain(others).map(|result| encode_result(&result)).collect()

@@ -211,7 +211,8 @@ impl State {
 
     fn check_endorsement(&self, member: &Member, endorsement: &Endorsement) -> Result<(), Refusal> {
         if self.members.present.is_empty() {
-            return Ok(());
+            // The one whose secrets become the cluster's.
+            return if member.witness { Err(bad("a witness is no first member")) } else { Ok(()) };
         }
         match (self.join_policy(), endorsement) {
             (JoinPolicy::Automatic, _) => Ok(()),
@@ -351,4 +352,330 @@ fn check_member(member: &Member) -> Result<(), Refusal> {
 
 fn prohibited(why: impl Into<String>) -> Refusal {
     Refusal::new(CKR_ACTION_PROHIBITED, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::{CKR_ARGUMENTS_BAD, CKR_USER_NOT_LOGGED_IN};
+
+    use super::*;
+    use crate::testing::members::{member, witness};
+    use crate::testing::{World, ckr, create_user};
+    use crate::{Actor, Command, LogIndex, Personality, Role};
+
+    fn add(member: Member, endorsement: Endorsement) -> Command {
+        Command::AddMember { member, endorsement, replaces: None }
+    }
+
+    fn remove(node: u64, receipt: bool) -> Command {
+        Command::RemoveMember { node: NodeId(node), receipt }
+    }
+
+    fn quorum(world: &mut World, approvals: u32) -> Vec<Actor> {
+        let admins: Vec<_> =
+            (0..approvals).map(|number| world.another_admin(&format!("boss{number}"))).collect();
+        let policy = JoinPolicy::Quorum { approvals };
+        world.must(admins[0], Command::SetJoinPolicy { policy });
+        admins
+    }
+
+    #[test]
+    fn a_number_is_given_once_though_its_member_goes() {
+        let mut world = World::cluster(3);
+        world.must(Actor::System, remove(3, true));
+        assert_eq!(world.add(member(4)), Ok(Outcome::MemberAdded(NodeId(4))));
+        assert_eq!(world.nodes(), [1, 2, 4]);
+        world.check();
+    }
+
+    #[test]
+    fn a_removed_device_never_joins_again() {
+        let mut world = World::cluster(2);
+        let thief = member(2).fingerprint();
+        world.must(Actor::System, remove(2, true));
+        assert!(world.state.is_revoked(&thief));
+        assert_eq!(ckr(world.add(member(2))), CKR_ACTION_PROHIBITED);
+        // Nor under another name, at another place, or as another kind.
+        let moved = Member { hsm_id: "hsm-9".to_owned(), ..member(9) };
+        let disguised = Member { device_key: member(2).device_key, ..moved };
+        assert_eq!(ckr(world.add(disguised)), CKR_ACTION_PROHIBITED);
+        let replaces = Some(NodeId(2));
+        let endorsement = Endorsement::Provisioner;
+        let rejoin = Command::AddMember { member: member(2), endorsement, replaces };
+        assert_eq!(ckr(world.apply(Actor::System, rejoin)), CKR_ARGUMENTS_BAD);
+        assert_eq!(world.add(member(3)), Ok(Outcome::MemberAdded(NodeId(3))));
+        world.check();
+    }
+
+    #[test]
+    fn the_last_hsm_stays_though_a_witness_is_there() {
+        let mut world = World::cluster(1);
+        assert!(world.add(witness(2)).is_ok());
+        assert_eq!(ckr(world.apply(Actor::System, remove(1, true))), CKR_ACTION_PROHIBITED);
+        world.must(Actor::System, remove(2, true));
+        assert_eq!(ckr(world.apply(Actor::System, remove(1, true))), CKR_ACTION_PROHIBITED);
+        assert_eq!(ckr(world.apply(Actor::System, remove(7, true))), CKR_ARGUMENTS_BAD);
+        world.check();
+    }
+
+    #[test]
+    fn only_the_hsms_change_who_is_a_member() {
+        let mut world = World::cluster(2);
+        let admin = world.admin();
+        let alone = vec![NodeId(1)];
+        for command in [
+            add(member(3), Endorsement::Provisioner),
+            remove(2, true),
+            Command::RequestJoin { member: member(3) },
+            Command::Recovered { fence: 1, members: alone },
+        ] {
+            for actor in [admin, Actor::Anonymous] {
+                let result = world.apply(actor, command.clone());
+                assert_eq!(ckr(result), CKR_ACTION_PROHIBITED, "{command:?}");
+            }
+        }
+        assert_eq!(world.nodes(), [1, 2]);
+    }
+
+    #[test]
+    fn a_key_that_may_be_out_there_is_followed_by_another() {
+        let mut world = World::cluster(4);
+        assert_eq!((world.state.generation(), world.state.certified_generation()), (1, 1));
+        world.must(Actor::System, remove(4, true));
+        assert!(!world.state.cluster_key_compromised(), "it left a receipt");
+        assert!(world.state.rotation_due(), "it has seen the secrets");
+        world.must(Actor::System, remove(3, false));
+        assert!(world.state.cluster_key_compromised());
+        assert_eq!((world.state.generation(), world.state.certified_generation()), (2, 1));
+        world.check();
+    }
+
+    #[test]
+    fn a_witness_takes_no_secrets_away() {
+        let mut world = World::cluster(2);
+        assert!(world.add(witness(3)).is_ok());
+        assert_eq!(ckr(world.add(witness(4))), CKR_FUNCTION_FAILED);
+        world.must(Actor::System, remove(3, false));
+        assert!(!world.state.rotation_due());
+        assert!(!world.state.cluster_key_compromised());
+        assert!(world.state.is_revoked(&witness(3).fingerprint()));
+    }
+
+    #[test]
+    fn a_rejoining_hsm_keeps_its_keys_and_gets_another_number() {
+        let mut world = World::cluster(2);
+        let sealed = vec![(NodeId(1), vec![1]), (NodeId(2), vec![2])];
+        world.must(Actor::System, Command::RotateSecrets { epoch: 2, sealed });
+        let rejoin = |member: Member| Command::AddMember {
+            member,
+            endorsement: Endorsement::Admins,
+            replaces: Some(NodeId(2)),
+        };
+        let impostor = Member { sealing_key: vec![9], ..member(2) };
+        assert_eq!(ckr(world.apply(Actor::System, rejoin(impostor))), CKR_ARGUMENTS_BAD);
+        let outcome = world.must(Actor::System, rejoin(member(2)));
+        assert_eq!(outcome, Outcome::MemberAdded(NodeId(3)));
+        assert_eq!(world.nodes(), [1, 3]);
+        let left: Vec<_> = world.state.rotations(NodeId(3), 1).collect();
+        assert_eq!(left, [(2, &[2][..])]);
+        assert!(!world.state.is_revoked(&member(2).fingerprint()));
+        // Sent again, it finds nobody of that number.
+        assert!(world.apply(Actor::System, rejoin(member(2))).is_err());
+        world.check();
+    }
+
+    #[test]
+    fn two_members_have_two_names_and_two_addresses() {
+        let mut world = World::cluster(2);
+        for taken in [
+            Member { hsm_id: "hsm-1".to_owned(), ..member(3) },
+            Member { address: "127.0.1.1".to_owned(), ..member(3) },
+            Member { device_key: member(1).device_key, ..member(3) },
+        ] {
+            assert_eq!(ckr(world.add(taken)), CKR_ARGUMENTS_BAD);
+        }
+        let update = |port_offset| Command::UpdateMember {
+            node: NodeId(2),
+            address: "127.0.1.1".to_owned(),
+            port_offset,
+            zone: "b".to_owned(),
+        };
+        assert_eq!(ckr(world.apply(Actor::System, update(0))), CKR_ARGUMENTS_BAD);
+        let before = world.state.topology_version();
+        world.must(Actor::System, update(100));
+        assert!(world.state.topology_version() > before);
+        let now = world.state.topology_version();
+        world.must(Actor::System, update(100));
+        assert_eq!(world.state.topology_version(), now, "nothing changed");
+        world.check();
+    }
+
+    #[test]
+    fn a_cluster_has_28_hsms() {
+        let mut world = World::cluster(28);
+        assert_eq!(ckr(world.add(member(29))), CKR_FUNCTION_FAILED);
+        assert!(world.add(witness(30)).is_ok());
+        world.must(Actor::System, remove(28, true));
+        assert!(world.add(member(29)).is_ok());
+        world.check();
+    }
+
+    #[test]
+    fn the_owner_endorses_under_policy_owner() {
+        let mut world = World::cluster(1);
+        let admin = world.admin();
+        world.must(admin, Command::SetJoinPolicy { policy: JoinPolicy::Owner });
+        for endorsement in [
+            Endorsement::Provisioner,
+            Endorsement::Admins,
+            Endorsement::Owner { certificate: Vec::new() },
+        ] {
+            assert!(world.apply(Actor::System, add(member(2), endorsement)).is_err());
+        }
+        let endorsement = Endorsement::Owner { certificate: vec![0x30] };
+        world.must(Actor::System, add(member(2), endorsement));
+        world.check();
+    }
+
+    #[test]
+    fn only_the_first_member_of_an_ownerless_cluster_needs_no_word() {
+        let mut world = World::new();
+        let create = Command::CreateCluster {
+            masking_domain: [1; 16],
+            cluster_id: "cluster-1".to_owned(),
+            personality: Personality::CloudHsm,
+            join_policy: JoinPolicy::Owner,
+        };
+        let first = add(member(1), Endorsement::Provisioner);
+        assert!(world.apply(Actor::System, first.clone()).is_err(), "there is no cluster yet");
+        world.must(Actor::System, create);
+        assert!(world.add(witness(1)).is_err(), "it would have no secrets to share");
+        world.must(Actor::System, first);
+        let endorsement = Endorsement::Owner { certificate: vec![0x30] };
+        let second = world.apply(Actor::System, add(member(2), endorsement));
+        assert_eq!(ckr(second), CKR_ACTION_PROHIBITED);
+        world.check();
+    }
+
+    #[test]
+    fn so_many_different_admins_approve_as_the_policy_asks_for() {
+        let mut world = World::cluster(1);
+        let admins = quorum(&mut world, 2);
+        let join = add(member(2), Endorsement::Admins);
+        let approve = Command::ApproveJoin { fingerprint: member(2).fingerprint() };
+        assert_eq!(ckr(world.apply(admins[0], approve.clone())), CKR_ARGUMENTS_BAD);
+        assert!(world.apply(Actor::System, join.clone()).is_err());
+        world.must(Actor::System, Command::RequestJoin { member: member(2) });
+        for actor in [Actor::System, Actor::Anonymous] {
+            assert_eq!(ckr(world.apply(actor, approve.clone())), CKR_USER_NOT_LOGGED_IN);
+        }
+        for _ in 0..2 {
+            world.must(admins[0], approve.clone());
+            assert!(world.apply(Actor::System, join.clone()).is_err(), "one admin is one");
+        }
+        world.must(admins[1], approve);
+        // What was approved is this device, with the key that secrets will be sealed to.
+        let other = Member { sealing_key: vec![9], ..member(2) };
+        assert!(world.apply(Actor::System, add(other, Endorsement::Admins)).is_err());
+        world.check();
+        world.must(Actor::System, join);
+        assert_eq!(world.state.join_requests().count(), 0);
+        world.check();
+    }
+
+    #[test]
+    fn an_approval_dies_with_its_admin_and_with_the_policy() {
+        let mut world = World::cluster(1);
+        let admins = quorum(&mut world, 2);
+        let approve = Command::ApproveJoin { fingerprint: member(2).fingerprint() };
+        world.must(Actor::System, Command::RequestJoin { member: member(2) });
+        world.must(admins[1], approve.clone());
+        let Actor::Login(login) = admins[1] else { panic!() };
+        world.must(admins[1], Command::CloseLogins { logins: vec![login] });
+        let delete = Command::DeleteUser { name: "boss1".to_owned(), role: Role::Admin };
+        world.must(admins[0], delete);
+        world.check();
+        world.must(admins[0], create_user("boss1", Role::Admin));
+        world.must(admins[0], approve.clone());
+        let join = add(member(2), Endorsement::Admins);
+        assert!(world.apply(Actor::System, join.clone()).is_err(), "the new boss1 said nothing");
+        let policy = JoinPolicy::Quorum { approvals: 1 };
+        world.must(admins[0], Command::SetJoinPolicy { policy });
+        assert!(world.apply(Actor::System, join.clone()).is_err(), "said under another policy");
+        world.must(Actor::System, Command::RequestJoin { member: member(2) });
+        world.must(admins[0], approve);
+        world.must(Actor::System, join);
+        world.check();
+    }
+
+    #[test]
+    fn those_who_only_ask_keep_nobody_out_who_is_approved() {
+        let mut world = World::cluster(1);
+        let admins = quorum(&mut world, 1);
+        for number in 50..66 {
+            world.time_ms += 1;
+            world.must(Actor::System, Command::RequestJoin { member: member(number) });
+        }
+        let fingerprint = member(50).fingerprint();
+        world.must(admins[0], Command::ApproveJoin { fingerprint });
+        for number in 100..140 {
+            world.time_ms += 1;
+            world.must(Actor::System, Command::RequestJoin { member: member(number) });
+        }
+        assert_eq!(world.state.join_requests().count(), JOIN_REQUESTS_MAX);
+        // It moved meanwhile, and is still approved.
+        let moved = Member { address: "127.0.9.9".to_owned(), ..member(50) };
+        world.must(Actor::System, Command::RequestJoin { member: moved.clone() });
+        world.must(Actor::System, add(moved, Endorsement::Admins));
+        world.check();
+    }
+
+    #[test]
+    fn a_recovery_leaves_only_whom_it_names_and_is_behind_no_other() {
+        let mut world = World::cluster(3);
+        assert!(world.add(witness(4)).is_ok());
+        let recovered = |fence, members: &[u64]| Command::Recovered {
+            fence,
+            members: members.iter().copied().map(NodeId).collect(),
+        };
+        for wrong in [recovered(0, &[1]), recovered(1, &[]), recovered(1, &[4]), recovered(1, &[9])]
+        {
+            assert!(world.apply(Actor::System, wrong.clone()).is_err(), "{wrong:?}");
+        }
+        world.must(Actor::System, recovered(5, &[2]));
+        assert_eq!(world.nodes(), [2]);
+        assert_eq!(world.state.fence(), 5);
+        assert!(world.state.rotation_due() && world.state.cluster_key_compromised());
+        for gone in [member(1), member(3), witness(4)] {
+            assert!(world.state.is_revoked(&gone.fingerprint()));
+        }
+        assert!(world.apply(Actor::System, recovered(5, &[2])).is_err());
+        world.check();
+    }
+
+    #[test]
+    fn init_token_leaves_the_members() {
+        let (mut world, _) = World::token_with_members();
+        world.must(Actor::System, remove(2, true));
+        let sealed = vec![(NodeId(1), vec![1])];
+        world.must(Actor::System, Command::RotateSecrets { epoch: 2, sealed });
+        let so_epoch = world.state.user_by_name("so").expect("the SO").epoch;
+        world.must(Actor::Anonymous, crate::testing::init_token(so_epoch));
+        assert_eq!(world.nodes(), [1]);
+        assert!(world.state.is_revoked(&member(2).fingerprint()));
+        assert_eq!(world.state.secrets_epoch(), 2);
+        assert_eq!(world.state.rotations(NodeId(1), 0).count(), 1);
+        world.check();
+    }
+
+    #[test]
+    fn the_topology_is_as_new_as_the_entry_that_changed_it() {
+        let mut world = World::cluster(2);
+        let version = world.state.topology_version();
+        assert_eq!(version, world.state.applied());
+        world.admin();
+        assert_eq!(world.state.topology_version(), version);
+        world.must(Actor::System, remove(2, true));
+        assert_eq!(world.state.topology_version(), LogIndex(version.0 + 3));
+    }
 }

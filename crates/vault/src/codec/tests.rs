@@ -20,14 +20,14 @@ proptest! {
         key in vec(any::<u8>(), 0..40),
         bytes in vec(any::<u8>(), 0..300),
         format in prop_oneof![Just(FORMAT), any::<u8>()],
-        table in 0..8_u8,
+        table in 0..13_u8,
     ) {
         let bytes = [&[format], &bytes[..]].concat();
         let _ = decode_entry(&bytes);
         let _ = decode_result(&bytes);
         let _ = decode_meta(&bytes);
         let mut state = State::new();
-        for length in [0, 4, 8, 16, 24] {
+        for length in [0, 4, 8, 16, 24, 32] {
             let mut id = key.clone();
             id.resize(length, 1);
             let _ = state.load(&[&[table], &id[..]].concat(), &bytes);
@@ -75,6 +75,7 @@ fn results_come_back_as_they_were() {
         Ok(Outcome::LoginCharged { user: None }),
         Ok(Outcome::LoginOpened(crate::LoginId(9))),
         Ok(Outcome::UserCreated(UserId(3))),
+        Ok(Outcome::MemberAdded(crate::NodeId(2))),
         Err(Refusal::not_logged_in()),
     ] {
         assert_eq!(decode_result(&encode_result(&result)), Ok(result));
@@ -128,12 +129,41 @@ fn records_that_contradict_one_another_are_found() {
 }
 
 #[test]
+fn members_that_no_cluster_has_are_found() {
+    let mut world = World::cluster(2);
+    world.must(Actor::System, Command::RemoveMember { node: crate::NodeId(2), receipt: true });
+    let load = |other: Option<(Vec<u8>, Vec<u8>)>, missing: &[u8]| {
+        let mut state = State::new();
+        for (key, value) in world.records.iter().filter(|(key, _)| key[..] != *missing) {
+            assert_eq!(state.load(key, value), Ok(()));
+        }
+        if let Some((key, value)) = other {
+            assert_eq!(state.load(&key, &value), Ok(()));
+        }
+        state.finish_load()
+    };
+    assert_eq!(load(None, &[]), Ok(()));
+    assert!(load(None, &[7]).is_err(), "no topology");
+    let fingerprint = world.state.members().next().expect("a member").fingerprint();
+    let revoked = (Key::Revoked(fingerprint).to_bytes(), encode_revoked());
+    assert!(load(Some(revoked), &[]).is_err(), "a member that is revoked");
+    let sealed = Key::Sealed(1, crate::NodeId(2)).to_bytes();
+    assert!(load(Some((sealed, encode_sealed(&[1]))), &[]).is_err(), "sealed to nobody");
+    let sealed = Key::Sealed(2, crate::NodeId(1)).to_bytes();
+    assert!(load(Some((sealed, encode_sealed(&[1]))), &[]).is_err(), "an epoch to come");
+    let member = crate::Member { node: crate::NodeId(3), ..crate::testing::members::member(3) };
+    let member = (Key::Member(crate::NodeId(3)).to_bytes(), encode_member(&member));
+    assert!(load(Some(member), &[]).is_err(), "a number to come");
+}
+
+#[test]
 fn the_next_numbers_are_none_that_a_cluster_begins_with() {
     let mut state = State::new();
     assert_eq!(state.finish_load(), Ok(()));
     let right = state.progress;
     let wrong = [
         ProgressRecord { next_user: UserId(2), ..right },
+        ProgressRecord { next_node: crate::NodeId(0), ..right },
         ProgressRecord { next_handle: crate::Handle(0), ..right },
         ProgressRecord { next_handle: crate::Handle(crate::Handle::SESSION_BIT), ..right },
     ];

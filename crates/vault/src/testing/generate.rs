@@ -4,10 +4,11 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use super::members::{member, witness};
 use super::verifier;
 use crate::{
-    Actor, ClientId, Command, Entry, Flags, Handle, JoinPolicy, LoginId, Meta, NewObject, ObjectId,
-    Personality, Role, UserId,
+    Actor, ClientId, Command, Endorsement, Entry, Flags, Handle, JoinPolicy, LoginId, Member, Meta,
+    NewObject, NodeId, ObjectId, Personality, Role, UserId,
 };
 
 /// Any entry, most of them sensible.
@@ -149,5 +150,65 @@ fn command() -> impl Strategy<Value = Command> {
         2 => handle().prop_map(|handle| Command::DestroyObject { handle }),
         4 => (handle(), 0..4_u64, meta())
             .prop_map(|(handle, version, meta)| Command::SetMeta { handle, version, meta }),
+        8 => cluster_command(),
+    ]
+}
+
+/// Few devices and numbers, so that they meet.
+fn cluster_command() -> impl Strategy<Value = Command> {
+    let device = || {
+        prop_oneof![
+            6 => (1..8_u8).prop_map(member),
+            1 => (8..10_u8).prop_map(witness),
+            1 => any::<(u8, u16, String)>().prop_map(|(number, port_offset, zone)| Member {
+                port_offset,
+                zone,
+                ..member(number)
+            }),
+        ]
+    };
+    let node = || (0..8_u64).prop_map(NodeId);
+    let nodes = || vec(node(), 0..4);
+    let bytes = || vec(any::<u8>(), 0..3);
+    let endorsement = prop_oneof![
+        Just(Endorsement::Provisioner),
+        Just(Endorsement::Admins),
+        bytes().prop_map(|certificate| Endorsement::Owner { certificate }),
+    ];
+    let policy = prop_oneof![
+        3 => Just(JoinPolicy::Automatic),
+        1 => Just(JoinPolicy::Owner),
+        2 => (0..3_u32).prop_map(|approvals| JoinPolicy::Quorum { approvals }),
+    ];
+    let object = (handle(), any::<[u8; 16]>().prop_map(ObjectId), bytes());
+    prop_oneof![
+        6 => (device(), endorsement, option::weighted(0.2, node())).prop_map(
+            |(member, endorsement, replaces)| Command::AddMember { member, endorsement, replaces }
+        ),
+        2 => device().prop_map(|member| Command::RequestJoin { member }),
+        2 => device().prop_map(|member| {
+            Command::ApproveJoin { fingerprint: member.fingerprint() }
+        }),
+        2 => (node(), any::<bool>())
+            .prop_map(|(node, receipt)| Command::RemoveMember { node, receipt }),
+        1 => (node(), device()).prop_map(|(node, Member { address, port_offset, zone, .. })| {
+            Command::UpdateMember { node, address, port_offset, zone }
+        }),
+        2 => policy.prop_map(|policy| Command::SetJoinPolicy { policy }),
+        1 => any::<u64>().prop_map(|seconds| Command::SetCutOffPolicy { seconds }),
+        1 => (vec(bytes(), 0..3), 0..4_u32)
+            .prop_map(|(keys, threshold)| Command::SetRecoveryKeys { keys, threshold }),
+        2 => (0..4_u64, vec((node(), bytes()), 0..4))
+            .prop_map(|(epoch, sealed)| Command::RotateSecrets { epoch, sealed }),
+        1 => vec(object, 0..3).prop_map(|objects| Command::Remask { objects }),
+        1 => (0..4_u64, bytes()).prop_map(|(generation, cluster_certificate)| {
+            Command::InstallClusterCertificate { generation, cluster_certificate }
+        }),
+        1 => vec((user_epoch(), 0..4_u32), 0..3).prop_map(|failures| {
+            let failures = failures.into_iter().map(|((user, epoch), count)| (user, epoch, count));
+            Command::MergeFailures { failures: failures.collect() }
+        }),
+        1 => (0..4_u64, nodes())
+            .prop_map(|(fence, members)| Command::Recovered { fence, members }),
     ]
 }

@@ -106,14 +106,30 @@ impl World {
     }
 
     pub(crate) fn apply_entry(&mut self, entry: Entry) -> Result<Outcome, Refusal> {
+        self.apply_and_store(entry).0
+    }
+
+    /// Applies a command, and gives what the store was told too.
+    pub(crate) fn changes(
+        &mut self,
+        actor: Actor,
+        command: Command,
+    ) -> (Result<Outcome, Refusal>, Vec<Change>) {
+        let (time_ms, client) = (self.time_ms, ClientId::default());
+        let (sequence, lowest_unanswered) = (0, 0);
+        let entry = Entry { time_ms, client, sequence, lowest_unanswered, actor, command };
+        self.apply_and_store(entry)
+    }
+
+    fn apply_and_store(&mut self, entry: Entry) -> (Result<Outcome, Refusal>, Vec<Change>) {
         let entry =
             codec::decode_entry(&codec::encode_entry(&entry)).expect("an entry's own bytes");
         self.index += 1;
         let (result, changes) = self.state.apply(LogIndex(self.index), entry);
-        for change in changes {
-            self.store(change);
+        for change in &changes {
+            self.store(change.clone());
         }
-        result
+        (result, changes)
     }
 
     fn store(&mut self, change: Change) {

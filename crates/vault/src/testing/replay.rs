@@ -1,5 +1,7 @@
 //! The state machine as a whole: deterministic, total, and the same from its records.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -27,6 +29,9 @@ fn world(personality: Personality) -> World {
 
 /// The same entry by a login that is open, where it names one.
 fn aimed(world: &World, mut entry: Entry) -> Entry {
+    if of_the_cluster(&entry.command) && !entry.time_ms.is_multiple_of(8) {
+        entry.actor = Actor::System;
+    }
     let logins: Vec<_> = world.state.logins().map(|login| login.id).collect();
     if let Actor::Login(LoginId(number)) = entry.actor
         && number % 8 != 0
@@ -43,6 +48,21 @@ fn aimed(world: &World, mut entry: Entry) -> Entry {
         }
     }
     entry
+}
+
+/// Whether only the HSMs themselves may do it.
+fn of_the_cluster(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::AddMember { .. }
+            | Command::RequestJoin { .. }
+            | Command::RemoveMember { .. }
+            | Command::UpdateMember { .. }
+            | Command::RotateSecrets { .. }
+            | Command::Remask { .. }
+            | Command::MergeFailures { .. }
+            | Command::Recovered { .. }
+    )
 }
 
 proptest! {
@@ -78,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn time_handles_and_user_numbers_never_go_back((personality, entries) in log()) {
+    fn time_handles_and_numbers_never_go_back((personality, entries) in log()) {
         let mut world = world(personality);
         let mut before = world.state.progress;
         for entry in entries {
@@ -88,9 +108,47 @@ proptest! {
             prop_assert!(now.time_ms >= before.time_ms);
             prop_assert!(now.next_handle >= before.next_handle);
             prop_assert!(now.next_user >= before.next_user);
+            prop_assert!(now.next_node >= before.next_node);
             prop_assert!(now.applied > before.applied);
             before = now;
         }
+    }
+
+    #[test]
+    fn a_revoked_device_stays_out_and_epochs_never_go_back((personality, entries) in log()) {
+        let mut world = world(personality);
+        let marks = |state: &crate::State| {
+            [
+                state.secrets_epoch(),
+                state.generation(),
+                state.certified_generation(),
+                state.fence(),
+                state.topology_version().0,
+            ]
+        };
+        let (mut revoked, mut before) = (BTreeSet::new(), marks(&world.state));
+        let (mut given, mut hsms) = (BTreeMap::new(), 0);
+        for entry in entries {
+            let entry = aimed(&world, entry);
+            let _ = world.apply_entry(entry);
+            let state = &world.state;
+            prop_assert!(revoked.iter().all(|key| state.is_revoked(key)));
+            revoked.extend(state.revoked().copied());
+            for member in state.members() {
+                prop_assert!(!revoked.contains(&member.fingerprint()));
+                // A number is one device's for ever.
+                let key = given.entry(member.node).or_insert_with(|| member.device_key.clone());
+                prop_assert_eq!(key, &member.device_key);
+            }
+            let now = marks(state);
+            prop_assert!(now.iter().zip(before).all(|(now, before)| *now >= before));
+            before = now;
+            // Once there is one that holds the keys, there is one.
+            let present = state.members().filter(|member| !member.witness).count();
+            prop_assert!(present > 0 || hsms == 0);
+            hsms = present;
+        }
+        world.check();
     }
 
     #[test]
