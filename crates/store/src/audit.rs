@@ -23,11 +23,15 @@ pub enum Kind {
     Change = 2,
     /// Keys were used: a block of the engine's own form.
     Uses = 3,
+    /// The state was replaced by a snapshot: [`InstallRecord`].
+    Install = 4,
 }
 
 impl Kind {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Start, Self::Change, Self::Uses].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Start, Self::Change, Self::Uses, Self::Install]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -113,6 +117,20 @@ pub struct StartRecord {
     pub version: String,
 }
 
+/// The state was replaced by a snapshot. What was changed in between is in other HSMs' chains.
+#[derive(Clone, PartialEq, Message)]
+pub struct InstallRecord {
+    /// The last entry that was applied before.
+    #[prost(uint64, tag = "1")]
+    pub before: u64,
+    /// The snapshot's last entry.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// The snapshot's digest.
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: Vec<u8>,
+}
+
 /// The end of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
@@ -187,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_malformed_row_is_no_record() {
-        for row in [&[][..], &[1; 32], &[0; 33], &[4; 40]] {
+        for row in [&[][..], &[1; 32], &[0; 33], &[5; 40]] {
             assert!(Record::parse(1, &SecretBytes::new(row.to_vec())).is_none());
         }
     }

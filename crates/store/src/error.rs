@@ -36,6 +36,9 @@ pub enum Error {
     /// The giver's fault: secrets of another cluster than this HSM's.
     #[error("the secrets are another cluster's")]
     OtherCluster,
+    /// A peer's fault, or the way's: what it sent is no snapshot. The store is as it was.
+    #[error("snapshot: {0}")]
+    Snapshot(&'static str),
     /// The file system's fault.
     #[error("{}: {source}", path.display())]
     Io {

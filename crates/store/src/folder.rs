@@ -42,10 +42,19 @@ impl Folder {
     pub(crate) fn private_file(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         drop(create_private(&path)?);
-        File::open(&self.path)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Error::io(&self.path))?;
+        self.sync()?;
         Ok(path)
+    }
+
+    /// Makes a file of it durable, with its name.
+    pub(crate) fn sync_file(&self, path: &Path) -> Result<(), Error> {
+        File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))?;
+        self.sync()
+    }
+
+    /// Makes the names of its files durable.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(Error::io(&self.path))
     }
 }
 

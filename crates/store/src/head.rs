@@ -30,6 +30,8 @@ pub(crate) struct Head {
     pub(crate) vote: Option<Vec<u8>>,
     /// How often the members were written; their row has this version. 0 where there is none.
     pub(crate) memberships: u64,
+    /// How often a witness kept a snapshot; its row and file have this version. 0 where there is none.
+    pub(crate) kept: u64,
     pub(crate) records: Tally,
     pub(crate) blobs: Tally,
     pub(crate) log_rows: Tally,
@@ -61,6 +63,7 @@ impl Head {
             committed: None,
             vote: None,
             memberships: 0,
+            kept: 0,
             records: Tally::default(),
             blobs: Tally::default(),
             log_rows: Tally::default(),
@@ -122,13 +125,17 @@ impl Head {
             committed: position(self.committed),
             vote: self.vote.clone(),
             memberships: self.memberships,
-            log_rows: self.log_rows.as_bytes().to_vec(),
+            kept: self.kept,
+            log: self.log_rows.as_bytes().to_vec(),
+            record_rows: self.records.rows,
+            blob_rows: self.blobs.rows,
+            log_rows: self.log_rows.rows,
         }
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let message = HeadMessage::read(bytes, FORMAT)?;
-        let log_rows = Tally::from_slice(&message.log_rows).ok_or_else(wrong)?;
+        let log_rows = Tally::from_parts(&message.log, message.log_rows).ok_or_else(wrong)?;
         Ok(Self {
             applied: message.applied.map(Position::from),
             log: LogState {
@@ -138,13 +145,14 @@ impl Head {
             committed: message.committed.map(Position::from),
             vote: message.vote.clone(),
             memberships: message.memberships,
+            kept: message.kept,
             log_rows,
             ..message.common()?
         })
     }
 
     /// A head of format 1 as one of this format, and the first index of its log, which ended where the
-    /// state did.
+    /// state did. It did not say how many rows there are.
     pub(crate) fn from_first_format(bytes: &[u8]) -> Result<(Self, u64), Error> {
         let message = HeadMessage::read(bytes, FIRST_FORMAT)?;
         Ok((message.common()?, message.log_first))
@@ -192,7 +200,15 @@ pub(crate) struct HeadMessage {
     #[prost(uint64, tag = "16")]
     memberships: u64,
     #[prost(bytes = "vec", tag = "17")]
-    log_rows: Vec<u8>,
+    log: Vec<u8>,
+    #[prost(uint64, tag = "18")]
+    record_rows: u64,
+    #[prost(uint64, tag = "19")]
+    blob_rows: u64,
+    #[prost(uint64, tag = "20")]
+    log_rows: u64,
+    #[prost(uint64, tag = "21")]
+    kept: u64,
 }
 
 impl HeadMessage {
@@ -210,7 +226,7 @@ impl HeadMessage {
 
     /// What both formats have.
     fn common(&self) -> Result<Head, Error> {
-        let tally = |bytes: &[u8]| Tally::from_slice(bytes).ok_or_else(wrong);
+        let tally = |sum: &[u8], rows| Tally::from_parts(sum, rows).ok_or_else(wrong);
         let hash = |bytes: &[u8]| bytes.try_into().map_err(|_| wrong());
         Ok(Head {
             index: LogIndex(self.index),
@@ -219,8 +235,9 @@ impl HeadMessage {
             committed: None,
             vote: None,
             memberships: 0,
-            records: tally(&self.records)?,
-            blobs: tally(&self.blobs)?,
+            kept: 0,
+            records: tally(&self.records, self.record_rows)?,
+            blobs: tally(&self.blobs, self.blob_rows)?,
             log_rows: Tally::default(),
             audit: Chain { sequence: self.audit_sequence, hash: hash(&self.audit_hash)? },
             clean: self.clean,

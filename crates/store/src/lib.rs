@@ -25,14 +25,18 @@ mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod incoming;
+mod kept;
 mod keys;
 mod log;
 mod membership;
 mod migrate;
 mod open;
+mod quarantine;
 mod readers;
 pub mod sealing;
 mod secrets;
+mod snapshot;
 mod store;
 mod tally;
 #[cfg(test)]
@@ -44,10 +48,13 @@ pub use blobs::BlobReader;
 pub use cluster_secrets::{ClusterSecrets, Rotation};
 pub use error::Error;
 pub use folder::Folder;
+pub use incoming::{Chunks, Inbox, Incoming, Received, SEALED_CHUNK_BYTES_MAX};
+pub use kept::KeptSnapshot;
 pub use keys::{EpochKey, KeyRing};
 pub use log::{LogReader, LogRow, LogState, Position};
 pub use sealing::Boot;
 pub use secrets::{Secrets, random_id};
+pub use snapshot::{CHUNK_BYTES_MAX, SnapshotHeader, SnapshotReader};
 pub use store::Store;
 
 use readers::Readers;

@@ -22,6 +22,10 @@ pub(crate) fn from_first_format(
     opener: &Opener,
 ) -> Result<(Head, State), Error> {
     let (mut head, log_first) = Head::from_first_format(head_row(connection, opener)?.as_bytes())?;
+    let count =
+        |query| Ok::<_, Error>(unsigned(connection.query_row(query, [], |row| row.get(0))?));
+    head.records.rows = count("SELECT count(*) FROM records")?;
+    head.blobs.rows = count("SELECT count(*) FROM blobs")?;
     let state = check_state(connection, opener, &head)?;
     check_log(connection, opener, log_first, head.index)?;
     connection.execute_batch("DELETE FROM log")?;

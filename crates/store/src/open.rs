@@ -16,7 +16,8 @@ use crate::head::Head;
 use crate::sealing::{Boot, BootRow, Opener, Place, Sealer, Table};
 use crate::tally::{Share, Tally};
 use crate::write::Writer;
-use crate::{BlobReader, Error, Folder, LogRow, Readers, Secrets, Store, log, membership, migrate};
+use crate::{BlobReader, Error, Folder, Inbox, LogRow, Readers, Secrets, Store};
+use crate::{incoming, kept, log, membership, migrate, quarantine};
 
 /// Audit rows that are checked at each start.
 const AUDIT_ROWS_CHECKED: u64 = 10_000;
@@ -28,6 +29,7 @@ impl Store {
     /// [`Error::Tampered`] with the table and row that does not check: the HSM must then refuse
     /// service. [`Error::Format`] for a newer store, or the database's errors.
     pub fn open(folder: Folder, secrets: Arc<Secrets>) -> Result<(Self, State, BlobReader), Error> {
+        quarantine::finish(&folder)?;
         let path = folder.private_file(database::FILE)?;
         let mut connection = database::open_writer(&path)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -39,6 +41,7 @@ impl Store {
             Existing::Yes => check(&transaction, &opener)?,
         };
         let membership = membership::read(&transaction, &opener, &head)?;
+        let kept = kept::read(&transaction, &opener, &head, folder.path())?;
 
         let row = BootRow::next(opener.last_boot(), &secrets)?;
         opener.insert(row);
@@ -55,17 +58,21 @@ impl Store {
         writer.audit(audit::Kind::Start, &prost::Message::encode_to_vec(&start))?;
         writer.finish()?;
         transaction.commit()?;
+        let kept_file = kept.as_ref().map(|_| kept::file_name(head.kept));
+        incoming::clean(folder.path(), kept_file.as_deref())?;
 
         let opener = Arc::new(opener);
         let reader = BlobReader::new(Readers::new(path.clone(), opener.clone()));
         let store = Self {
             connection,
+            inbox: Inbox::new(folder.path()),
             folder,
             path,
             opener,
             sealer,
             head,
             membership,
+            kept,
             boot: row.boot,
             failed: false,
         };

@@ -12,7 +12,9 @@ use crate::head::Head;
 use crate::open::{audit_chain, audit_records};
 use crate::sealing::{Boot, Opener, Sealer};
 use crate::write::Writer;
-use crate::{Batch, Error, Folder, LogReader, LogRow, LogState, Position, Readers, log};
+use crate::{
+    Batch, Error, Folder, Inbox, KeptSnapshot, LogReader, LogRow, LogState, Position, Readers, log,
+};
 
 /// The one writer of a data folder, which it keeps locked.
 pub struct Store {
@@ -24,6 +26,8 @@ pub struct Store {
     pub(crate) sealer: Sealer,
     pub(crate) head: Head,
     pub(crate) membership: Option<Vec<u8>>,
+    pub(crate) kept: Option<KeptSnapshot>,
+    pub(crate) inbox: Inbox,
     pub(crate) boot: Boot,
     pub(crate) failed: bool,
 }
@@ -94,6 +98,12 @@ impl Store {
         LogReader::new(Readers::new(self.path.clone(), self.opener.clone()))
     }
 
+    /// Where snapshots from peers come in, for other threads.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
     /// Audit records from `from` on, at most `count`.
     ///
     /// # Errors
@@ -121,11 +131,13 @@ impl Store {
         Ok(())
     }
 
-    fn transact(
+    /// Runs `write` in one transaction. Where it finds that a snapshot is none, or can't be read, nothing
+    /// has happened; any other error is final.
+    pub(crate) fn transact<T>(
         &mut self,
         clean: bool,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        write: impl FnOnce(&mut Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.failed {
             return Err(Error::Failed);
         }
@@ -136,11 +148,18 @@ impl Store {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut writer = Writer::new(&transaction, &self.opener, &mut self.sealer, &mut head);
-        write(&mut writer)?;
+        let written = match write(&mut writer) {
+            Err(error @ (Error::Snapshot(_) | Error::Io { .. })) => {
+                transaction.rollback()?;
+                self.failed = false;
+                return Err(error);
+            }
+            written => written?,
+        };
         writer.finish()?;
         transaction.commit()?;
         self.head = head;
         self.failed = false;
-        Ok(())
+        Ok(written)
     }
 }

@@ -10,9 +10,12 @@ use strongroom_crypto::symmetric::hmac_sha256;
 
 use crate::sealing::Place;
 
-/// The sum over the rows of one table.
+/// The sum over the rows of one table, and how many they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally([u8; 32]);
+pub(crate) struct Tally {
+    sum: [u8; 32],
+    pub(crate) rows: u64,
+}
 
 /// What one row adds.
 pub(crate) struct Share([u8; 32]);
@@ -37,18 +40,19 @@ impl Share {
 }
 
 impl Tally {
-    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+    pub(crate) fn from_parts(sum: &[u8], rows: u64) -> Option<Self> {
+        Some(Self { sum: sum.try_into().ok()?, rows })
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.sum
     }
 
     /// Counts a row in.
     pub(crate) fn add(&mut self, share: &Share) {
+        self.rows = self.rows.wrapping_add(1);
         let mut carry = 0;
-        for (sum, byte) in self.0.iter_mut().zip(share.0) {
+        for (sum, byte) in self.sum.iter_mut().zip(share.0) {
             let total = u16::from(*sum) + u16::from(byte) + carry;
             *sum = total as u8;
             carry = total >> 8;
@@ -57,8 +61,9 @@ impl Tally {
 
     /// Counts a row out.
     pub(crate) fn remove(&mut self, share: &Share) {
+        self.rows = self.rows.wrapping_sub(1);
         let mut borrow = 0;
-        for (sum, byte) in self.0.iter_mut().zip(share.0) {
+        for (sum, byte) in self.sum.iter_mut().zip(share.0) {
             let difference = i16::from(*sum) - i16::from(byte) - borrow;
             *sum = difference as u8;
             borrow = i16::from(difference < 0);
@@ -80,19 +85,20 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_of_rows_does_not_matter_and_removal_undoes(
-            one in any::<[u8; 32]>(), two in any::<[u8; 32]>(), start in any::<[u8; 32]>(),
+            one in any::<[u8; 32]>(), two in any::<[u8; 32]>(), sum in any::<[u8; 32]>(),
         ) {
             let (one, two) = (Share(one), Share(two));
-            let mut forth = Tally(start);
+            let start = Tally { sum, rows: 7 };
+            let mut forth = start;
             forth.add(&one);
             forth.add(&two);
-            let mut back = Tally(start);
+            let mut back = start;
             back.add(&two);
             back.add(&one);
             prop_assert_eq!(forth, back);
             back.remove(&one);
             back.remove(&two);
-            prop_assert_eq!(back, Tally(start));
+            prop_assert_eq!(back, start);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::database::{signed, unsigned};
 use crate::head::Head;
 use crate::sealing::{Opener, Place, Sealer, Table};
 use crate::tally::{Share, Tally};
-use crate::{Applied, Batch, Error, LogRow, Position, log, membership};
+use crate::{Applied, Batch, Error, LogRow, LogState, Position, kept, log, membership};
 
 /// What one batch leaves of a row: its value and the index that wrote it, or nothing.
 type Latest<'a> = Option<(&'a [u8], LogIndex)>;
@@ -205,6 +205,21 @@ impl<'a> Writer<'a> {
         self.meta(membership::NAME, sealed)
     }
 
+    /// What a witness keeps.
+    pub(crate) fn kept(&mut self, row: &[u8]) -> Result<(), Error> {
+        self.head.kept += 1;
+        let sealed = self.sealer.seal(&kept::place(self.head.kept), row)?;
+        self.meta(kept::NAME, sealed)
+    }
+
+    /// A snapshot has taken the state's place.
+    pub(crate) fn stands_at(&mut self, snapshot: Position) {
+        self.head.applied = Some(snapshot);
+        if self.head.committed.is_none_or(|committed| committed.index < snapshot.index) {
+            self.head.committed = Some(snapshot);
+        }
+    }
+
     /// Appends an audit record.
     pub(crate) fn audit(&mut self, kind: Kind, body: &[u8]) -> Result<(), Error> {
         let plaintext = self.head.audit.append(kind, body);
@@ -235,8 +250,22 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// The log after a snapshot: what follows its entry, where the log has that entry; else nothing.
+    pub(crate) fn forget_log_up_to(&mut self, snapshot: Position) -> Result<(), Error> {
+        let LogState { purged, last } = self.head.log;
+        let (first, next) = (self.head.log.first_index(), self.head.log.next_index());
+        let has_it = purged == Some(snapshot)
+            || ((first..next).contains(&snapshot.index)
+                && self.position(snapshot.index)? == snapshot);
+        let end = if has_it { first.max(snapshot.index + 1) } else { next };
+        self.forget(first..end)?;
+        let last = if end < next { last } else { Some(snapshot) };
+        self.head.log = LogState { purged: Some(snapshot), last };
+        Ok(())
+    }
+
     /// Deletes rows of the log.
-    pub(crate) fn forget(&mut self, range: Range<u64>) -> Result<(), Error> {
+    fn forget(&mut self, range: Range<u64>) -> Result<(), Error> {
         let bounds = [signed(range.start)?, signed(range.end)?];
         let mut statement = self
             .connection

@@ -4,73 +4,12 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{CANARY, Owner, blob_of, created, entry, new_key, set_up};
+use common::{CANARY, Hsm, Owner, blob_of, entry, new_key, row};
 use rusqlite::Connection;
 use strongroom_store::audit::{ChangeRecord, Kind};
-use strongroom_store::{
-    Applied, Batch, BlobReader, Error, Folder, LogRow, LogState, Position, Store,
-};
-use strongroom_vault::{Actor, Change, Command, Entry, Handle, LogIndex, Outcome, State};
+use strongroom_store::{Applied, Batch, Error, LogState, Position};
+use strongroom_vault::{Actor, Change, Command, Handle, LogIndex, State};
 use tempfile::TempDir;
-
-/// A store with the state that it keeps.
-struct Hsm {
-    store: Store,
-    state: State,
-    blobs: BlobReader,
-}
-
-impl Hsm {
-    fn open(path: &Path) -> Self {
-        Self::try_open(path).unwrap()
-    }
-
-    fn try_open(path: &Path) -> Result<Self, Error> {
-        let folder = Folder::open(path)?;
-        let secrets = common::secrets(&folder);
-        let (store, state, blobs) = Store::open(folder, secrets)?;
-        Ok(Self { store, state, blobs })
-    }
-
-    /// Applies and commits entries in one batch.
-    fn commit(&mut self, entries: Vec<Entry>) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        let mut batch = Batch::default();
-        for entry in entries {
-            let index = LogIndex(self.state.applied().0 + 1);
-            let (result, changes) = self.state.apply(index, entry);
-            let audit = ChangeRecord { index: index.0, ..ChangeRecord::default() };
-            batch.applied.push(Applied { index, changes, audit });
-            outcomes.push(result.unwrap());
-        }
-        let row = row(self.store.log_state().next_index());
-        batch.applied_to = Some((row.position(), None));
-        batch.append.push(row);
-        self.store.commit(&batch).unwrap();
-        outcomes
-    }
-
-    fn apply(&mut self, entry: Entry) -> Outcome {
-        self.commit(vec![entry]).pop().unwrap()
-    }
-
-    fn set_up(&mut self) -> Owner {
-        set_up(|entry| self.apply(entry))
-    }
-
-    fn create(&mut self, owner: Owner, label: &str) -> Handle {
-        created(&self.apply(entry(owner.actor(), new_key(owner, label))))
-    }
-
-    /// Ends as a killed process does: nothing is closed in order.
-    fn kill(self) {
-        drop(self);
-    }
-}
-
-fn row(index: u64) -> LogRow {
-    LogRow { index, term: 1, leader: 1, payload: vec![index as u8; 40] }
-}
 
 /// A folder with a cluster, and three keys in it.
 fn filled() -> (TempDir, PathBuf, Owner) {

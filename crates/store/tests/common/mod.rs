@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cryptoki_sys::{CKK_AES, CKO_SECRET_KEY};
 use strongroom_seal::FileSeal;
-use strongroom_store::{Folder, Secrets};
+use strongroom_store::audit::ChangeRecord;
+use strongroom_store::{Applied, Batch, BlobReader, Error, Folder, LogRow, Secrets, Store};
 use strongroom_vault::{
-    Actor, ClientId, Command, Entry, Flags, Handle, JoinPolicy, LoginId, Meta, NewObject, ObjectId,
-    Outcome, PasswordVerifier, Personality, Role, UserId,
+    Actor, ClientId, Command, Entry, Flags, Handle, JoinPolicy, LogIndex, LoginId, Meta, NewObject,
+    ObjectId, Outcome, PasswordVerifier, Personality, Role, State, UserId,
 };
 
 /// Nothing of the folder may hold it.
@@ -119,4 +120,63 @@ pub(crate) fn created(outcome: &Outcome) -> Handle {
         Outcome::Created(handles) if handles.len() == 1 => handles[0],
         other => panic!("no object was created: {other:?}"),
     }
+}
+
+/// A store with the state that it keeps.
+pub(crate) struct Hsm {
+    pub(crate) store: Store,
+    pub(crate) state: State,
+    pub(crate) blobs: BlobReader,
+}
+
+impl Hsm {
+    pub(crate) fn open(path: &Path) -> Self {
+        Self::try_open(path).unwrap()
+    }
+
+    pub(crate) fn try_open(path: &Path) -> Result<Self, Error> {
+        let folder = Folder::open(path)?;
+        let secrets = secrets(&folder);
+        let (store, state, blobs) = Store::open(folder, secrets)?;
+        Ok(Self { store, state, blobs })
+    }
+
+    /// Applies and commits entries in one batch.
+    pub(crate) fn commit(&mut self, entries: Vec<Entry>) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let mut batch = Batch::default();
+        for entry in entries {
+            let index = LogIndex(self.state.applied().0 + 1);
+            let (result, changes) = self.state.apply(index, entry);
+            let audit = ChangeRecord { index: index.0, ..ChangeRecord::default() };
+            batch.applied.push(Applied { index, changes, audit });
+            outcomes.push(result.unwrap());
+        }
+        let row = row(self.store.log_state().next_index());
+        batch.applied_to = Some((row.position(), None));
+        batch.append.push(row);
+        self.store.commit(&batch).unwrap();
+        outcomes
+    }
+
+    pub(crate) fn apply(&mut self, entry: Entry) -> Outcome {
+        self.commit(vec![entry]).pop().unwrap()
+    }
+
+    pub(crate) fn set_up(&mut self) -> Owner {
+        set_up(|entry| self.apply(entry))
+    }
+
+    pub(crate) fn create(&mut self, owner: Owner, label: &str) -> Handle {
+        created(&self.apply(entry(owner.actor(), new_key(owner, label))))
+    }
+
+    /// Ends as a killed process does: nothing is closed in order.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+pub(crate) fn row(index: u64) -> LogRow {
+    LogRow { index, term: 1, leader: 1, payload: vec![index as u8; 40] }
 }
