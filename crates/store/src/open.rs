@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use strongroom_crypto::SecretBytes;
-use strongroom_vault::State;
+use strongroom_vault::{State, codec};
 
 use crate::audit::{self, Chain, Record, StartRecord};
 use crate::database::{self, Existing, signed, unsigned};
@@ -35,10 +35,13 @@ impl Store {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let existing = database::prepare(&transaction)?;
         let mut opener = Opener::new(secrets.clone(), boots(&transaction)?);
-        let (mut head, state) = match existing {
-            Existing::No => (Head::new()?, State::new()),
+        let (mut head, state, changes) = match existing {
+            Existing::No => (Head::new()?, State::new(), Vec::new()),
             Existing::FirstFormat => migrate::from_first_format(&transaction, &opener)?,
-            Existing::Yes => check(&transaction, &opener)?,
+            Existing::Yes => {
+                let (head, state) = check(&transaction, &opener)?;
+                (head, state, Vec::new())
+            }
         };
         let membership = membership::read(&transaction, &opener, &head)?;
         let kept = kept::read(&transaction, &opener, &head, folder.path())?;
@@ -55,6 +58,7 @@ impl Store {
         };
         head.clean = false;
         let mut writer = Writer::new(&transaction, &opener, &mut sealer, &mut head);
+        writer.changes(&changes)?;
         writer.audit(audit::Kind::Start, &prost::Message::encode_to_vec(&start))?;
         writer.finish()?;
         transaction.commit()?;
@@ -117,7 +121,10 @@ fn insert_boot(connection: &Connection, row: &BootRow) -> Result<(), Error> {
 fn check(connection: &Connection, opener: &Opener) -> Result<(Head, State), Error> {
     let head = Head::from_bytes(head_row(connection, opener)?.as_bytes())?;
     check_log(connection, opener, &head)?;
-    let state = check_state(connection, opener, &head)?;
+    let mut state = State::new();
+    check_records(connection, opener, &head, |key, value| state.load(key, value))?;
+    state.finish_load().map_err(|_| contradiction())?;
+    check_rest(connection, opener, &head, &state)?;
     Ok((head, state))
 }
 
@@ -130,24 +137,34 @@ pub(crate) fn head_row(connection: &Connection, opener: &Opener) -> Result<Secre
     opener.open(&Head::place(), &sealed)
 }
 
-/// Checks all but the log, and gives the state.
-pub(crate) fn check_state(
+/// Checks blobs, the end of the audit chain, and that the state is the head's.
+pub(crate) fn check_rest(
     connection: &Connection,
     opener: &Opener,
     head: &Head,
-) -> Result<State, Error> {
-    let state = records(connection, opener, head)?;
+    state: &State,
+) -> Result<(), Error> {
     blobs(connection, opener, head)?;
     let checked_from = head.audit.sequence.saturating_sub(AUDIT_ROWS_CHECKED) + 1;
     audit_chain(connection, opener, head, checked_from)?;
     if state.applied() != head.index {
         return Err(Error::tampered("meta", Head::name(), "the records are of another index"));
     }
-    Ok(state)
+    Ok(())
 }
 
-fn records(connection: &Connection, opener: &Opener, head: &Head) -> Result<State, Error> {
-    let mut state = State::new();
+/// What to say where the vault does not accept its records as a whole.
+pub(crate) fn contradiction() -> Error {
+    Error::tampered("records", "all", "the records contradict one another")
+}
+
+/// Checks the vault's records, and hands each to `load`.
+pub(crate) fn check_records(
+    connection: &Connection,
+    opener: &Opener,
+    head: &Head,
+    mut load: impl FnMut(&[u8], &[u8]) -> Result<(), codec::Error>,
+) -> Result<(), Error> {
     let mut tally = Tally::default();
     each(connection, "SELECT key, version, sealed FROM records", |row| {
         let (key, version) = (row.get_ref(0)?.as_blob()?, unsigned(row.get(1)?));
@@ -158,13 +175,9 @@ fn records(connection: &Connection, opener: &Opener, head: &Head) -> Result<Stat
         let malformed = |reason| Error::tampered("records", format!("version {version}"), reason);
         let (key, value) = crate::write::split_record(plaintext.as_bytes())
             .ok_or_else(|| malformed("it is malformed"))?;
-        state.load(key, value).map_err(|_| malformed("the vault does not know its form"))
+        load(key, value).map_err(|_| malformed("the vault does not know its form"))
     })?;
-    same(tally, head.records, "records")?;
-    state
-        .finish_load()
-        .map_err(|_| Error::tampered("records", "all", "the records contradict one another"))?;
-    Ok(state)
+    same(tally, head.records, "records")
 }
 
 fn blobs(connection: &Connection, opener: &Opener, head: &Head) -> Result<(), Error> {

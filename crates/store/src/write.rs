@@ -161,7 +161,17 @@ impl<'a> Writer<'a> {
             self.audit(Kind::Change, &entry.audit.encode_to_vec())?;
             self.head.index = entry.index;
         }
-        let net = Net::of(entries);
+        self.net(Net::of(entries))
+    }
+
+    /// Changes that come of no entry.
+    pub(crate) fn changes(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let mut net = Net::default();
+        changes.iter().for_each(|change| net.fold(self.head.index, change));
+        self.net(net)
+    }
+
+    fn net(&mut self, net: Net<'_>) -> Result<(), Error> {
         if net.clear {
             self.clear()?;
         }

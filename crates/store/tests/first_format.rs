@@ -53,7 +53,8 @@ fn a_store_of_the_first_format_opens_and_loses_nothing() {
         for (id, label) in labels {
             assert_eq!(blobs.read(id).unwrap().unwrap(), blob_of(&label));
         }
-        assert_eq!((state.users().count(), state.logins().count()), (3, 2));
+        assert_eq!((state.generation(), state.certified_generation()), (1, 1));
+        assert_eq!((state.users().count(), state.logins().count()), (3, 0));
         assert_eq!(store.applied(), (Some(POSITION), None, LogIndex(10)));
         let log = LogState { purged: Some(POSITION), last: Some(POSITION) };
         assert_eq!(store.log_state(), log);

@@ -82,8 +82,7 @@ fn a_clear_leaves_nothing_but_what_follows_it() {
     let (_, changes) = hsm.state.apply(index, create);
     // What C_InitToken does, with the progress record of the entry.
     let progress = changes.last().unwrap().clone();
-    let cluster = cluster_record(&hsm.state);
-    let changes = [vec![Change::Clear], vec![cluster, progress]].concat();
+    let changes = [vec![Change::Clear], cluster_records(&hsm.state), vec![progress]].concat();
     let audit = ChangeRecord::default();
     let applied = vec![Applied { index, changes, audit }];
     let applied_to = hsm.store.applied().0.map(|position| (position, None));
@@ -97,9 +96,11 @@ fn a_clear_leaves_nothing_but_what_follows_it() {
     assert_eq!(rows, 0);
 }
 
-fn cluster_record(state: &State) -> Change {
-    let (key, value) = state.records().find(|(key, _)| key[..] == [1]).unwrap();
-    Change::Put { key, value }
+/// The records of the cluster itself, without users and objects.
+fn cluster_records(state: &State) -> Vec<Change> {
+    let of_cluster = |key: &[u8]| key == [1] || key == [7];
+    let records = state.records().filter(|(key, _)| of_cluster(key));
+    records.map(|(key, value)| Change::Put { key, value }).collect()
 }
 
 #[test]

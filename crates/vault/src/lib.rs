@@ -40,5 +40,5 @@ pub use member::{Endorsement, Fingerprint, JoinPolicy, JoinRequest, Member};
 pub use object::{Flags, Meta, Object};
 pub use refusal::Refusal;
 pub use replicator::{Committed, Contact, ReplicationError, Replicator, SharedState};
-pub use state::{Personality, Phase, State};
+pub use state::{FirstVersion, Personality, Phase, State};
 pub use user::{Login, PasswordVerifier, Role, User};

@@ -9,7 +9,7 @@ use prost::Message as _;
 use strongroom_cluster::sealing::{self as entries, EntrySealer};
 use strongroom_crypto::memory::LockedBytes;
 use strongroom_crypto::sealing::SealingKeyPair;
-use strongroom_store::audit::{ActorKind, Chain, ChangeRecord, Kind, StartRecord};
+use strongroom_store::audit::{ActorKind, Chain, ChangeRecord, InstallRecord, Kind, StartRecord};
 use strongroom_store::fuzzing::{self, Rows};
 use strongroom_store::sealing::{Place, Table};
 use strongroom_store::{Boot, ClusterSecrets, KeyRing, Secrets};
@@ -112,6 +112,7 @@ pub(super) fn audit(data: &[u8]) -> bool {
     match record.kind {
         Kind::Start => stable::<StartRecord>(&record.body),
         Kind::Change => stable::<ChangeRecord>(&record.body),
+        Kind::Install => stable::<InstallRecord>(&record.body),
         Kind::Uses => follows,
     }
 }
@@ -131,7 +132,9 @@ pub(super) fn audit_seeds() -> Vec<Vec<u8>> {
     };
     let start =
         StartRecord { boot: 2, after_clean_stop: true, applied: 7, version: "0.1.0".to_owned() };
+    let install = InstallRecord { before: 3, index: 7, digest: vec![1; 32] };
     vec![
+        fuzzing::audit_row(Kind::Install, &install.encode_to_vec()),
         fuzzing::audit_row(Kind::Change, &change.encode_to_vec()),
         fuzzing::audit_row(Kind::Start, &start.encode_to_vec()),
         fuzzing::audit_row(Kind::Uses, &[1; 53]),

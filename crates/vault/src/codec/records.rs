@@ -32,6 +32,11 @@ pub(crate) enum Key {
 }
 
 impl Key {
+    /// Whether a record of this key is a login.
+    pub(crate) fn is_login(key: &[u8]) -> bool {
+        matches!(parse_key(key), Ok(Self::Login(_)))
+    }
+
     /// As the store keeps it.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         match self {

@@ -3,6 +3,7 @@
 //! Everything here is metadata in memory; [`crate::Change`]s keep the store's records equal to it,
 //! and [`State::load`] builds it again from them.
 
+mod first_version;
 mod members;
 mod objects;
 mod records;
@@ -10,6 +11,7 @@ mod replies;
 mod runs;
 mod users;
 
+pub use first_version::FirstVersion;
 pub(crate) use members::Members;
 pub(crate) use objects::Objects;
 pub(crate) use replies::{Replies, Seen};
