@@ -210,7 +210,7 @@ mod tests {
         let mut sealer = EntrySealer::new(secrets.clone(), BOOT).unwrap();
         let first = sealer.seal(b"first").unwrap();
         let old = log(&secrets);
-        let next = secrets.cluster().unwrap().next(Rotation::Exposed).unwrap();
+        let next = secrets.cluster().unwrap().next(Rotation::Exposed { generation: 2 }).unwrap();
         secrets.add_epoch(next).unwrap();
         let second = sealer.seal(b"second").unwrap();
         assert_eq!(open(&log(&secrets), &first).unwrap().as_bytes(), b"first");

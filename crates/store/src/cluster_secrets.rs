@@ -12,6 +12,13 @@ use crate::{Error, KeyRing};
 /// What an error calls it.
 pub(crate) const NAME: &str = "the cluster's secrets";
 const FORMAT: u32 = 1;
+/// Epochs whose log and ticket keys are kept, so that secrets stay short enough to be sealed to each
+/// member in one log entry. An entry that is opened is a few epochs old at most; a login of an older
+/// one has to be made again.
+const EPOCHS_KEPT: u64 = 32;
+/// Generations of the cluster key that are kept: the certified one is among them unless the owner has
+/// left so many removals unanswered.
+const GENERATIONS_KEPT: usize = 16;
 /// The first generation of the cluster key.
 const FIRST_GENERATION: u64 = 1;
 
@@ -22,7 +29,10 @@ pub enum Rotation {
     Routine,
     /// Somebody who is no member may hold the older ones: their tickets end, and there is a new
     /// cluster key.
-    Exposed,
+    Exposed {
+        /// The new key's generation, above the present one.
+        generation: u64,
+    },
 }
 
 /// A cluster's secrets at one epoch. A new epoch is a new value; a clone shares the keys.
@@ -100,16 +110,22 @@ impl ClusterSecrets {
             (self.ticket.with_epoch(epoch)?, self.cluster_keys.clone());
         let ticket = match rotation {
             Rotation::Routine => ticket,
-            Rotation::Exposed => {
-                cluster_keys.push(ClusterKey::generate(self.generation() + 1)?);
+            Rotation::Exposed { generation } => {
+                if generation <= self.generation() {
+                    return Err(Error::Bug("a new generation is not above the last"));
+                }
+                cluster_keys.push(ClusterKey::generate(generation)?);
                 ticket.from_epoch(epoch)
             }
         };
+        let surplus = cluster_keys.len().saturating_sub(GENERATIONS_KEPT);
+        cluster_keys.drain(..surplus);
+        let oldest = epoch.saturating_sub(EPOCHS_KEPT - 1);
         Ok(Self {
             masking_domain: self.masking_domain,
             masking: self.masking.with_epoch(epoch)?,
-            log: self.log.with_epoch(epoch)?,
-            ticket,
+            log: self.log.with_epoch(epoch)?.from_epoch(oldest),
+            ticket: ticket.from_epoch(oldest),
             cluster_keys,
         })
     }
@@ -269,13 +285,15 @@ impl ClusterSecretsMessage {
 mod tests {
     use super::*;
 
+    const EXPOSED: Rotation = Rotation::Exposed { generation: 2 };
+
     fn epochs(ring: &KeyRing) -> Vec<u64> {
         ring.iter().map(crate::EpochKey::epoch).collect()
     }
 
     #[test]
     fn secrets_are_the_same_after_they_were_bytes() {
-        let secrets = ClusterSecrets::generate().unwrap().next(Rotation::Exposed).unwrap();
+        let secrets = ClusterSecrets::generate().unwrap().next(EXPOSED).unwrap();
         let bytes = secrets.to_bytes();
         let again = ClusterSecrets::from_bytes(bytes.as_bytes()).unwrap();
         assert!(again.to_bytes().ct_eq(bytes.as_bytes()));
@@ -297,7 +315,7 @@ mod tests {
     #[test]
     fn after_an_exposure_older_tickets_end_and_there_is_a_new_cluster_key() {
         let first = ClusterSecrets::generate().unwrap();
-        let second = first.next(Rotation::Exposed).unwrap();
+        let second = first.next(EXPOSED).unwrap();
         assert_eq!(epochs(&second.ticket), [2]);
         // What is sealed under the older ones must still be opened, or it could not be sealed anew.
         assert_eq!(epochs(&second.masking), [1, 2]);
@@ -305,6 +323,20 @@ mod tests {
         assert_eq!(second.generation(), 2);
         assert_ne!(second.cluster_key(2), second.cluster_key(1));
         assert_eq!(epochs(&second.masking_from(2).masking), [2]);
+    }
+
+    #[test]
+    fn secrets_stay_short_over_many_rotations() {
+        let mut secrets = ClusterSecrets::generate().unwrap();
+        for generation in 2..60 {
+            secrets = secrets.next(Rotation::Exposed { generation }).unwrap();
+            secrets = secrets.next(Rotation::Routine).unwrap();
+        }
+        // What the vault takes for one member is 16 KiB.
+        assert!(secrets.to_bytes().len() < 14 * 1024, "{}", secrets.to_bytes().len());
+        assert_eq!(epochs(&secrets.log).len() as u64, EPOCHS_KEPT);
+        assert!(secrets.cluster_key(59).is_some() && secrets.cluster_key(1).is_none());
+        assert!(secrets.next(Rotation::Exposed { generation: 59 }).is_err());
     }
 
     #[test]

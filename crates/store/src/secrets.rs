@@ -470,7 +470,7 @@ mod tests {
         assert_eq!(loaded.sealing_key.public_key(), secrets.sealing_key.public_key());
         let other = ClusterSecrets::generate().unwrap();
         assert!(matches!(loaded.adopt(other), Err(Error::OtherCluster)));
-        loaded.adopt(cluster.next(Rotation::Exposed).unwrap()).unwrap();
+        loaded.adopt(cluster.next(Rotation::Exposed { generation: 2 }).unwrap()).unwrap();
         assert_eq!(loaded.cluster().unwrap().generation(), 2);
     }
 
