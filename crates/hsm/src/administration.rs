@@ -12,8 +12,9 @@ use strongroom_wire::limits::FRAME_BYTES_BEFORE_ATTACH_MAX;
 use strongroom_wire::message::ClusterPhase;
 use strongroom_wire::{API_LEVEL_MAX, API_LEVEL_MIN};
 
-use crate::certificates::{CertificateError, check_owner, cluster_request};
+use crate::certificates::{CertificateError, check_owner};
 use crate::connection::Service;
+use crate::ownership::{self, Ownership};
 use crate::stop::Stop;
 use crate::trust::ClientTrust;
 use crate::{Error, clock};
@@ -23,6 +24,7 @@ pub(crate) struct Administration {
     pub(crate) engine: Arc<Engine>,
     pub(crate) replicator: Arc<dyn Replicator>,
     pub(crate) trust: Arc<ClientTrust>,
+    pub(crate) ownership: Ownership,
     pub(crate) stop: Stop,
     pub(crate) hsm_id: String,
     pub(crate) seal: &'static str,
@@ -92,18 +94,22 @@ impl Administration {
         }
     }
 
-    /// The cluster's request, while it has no owner.
+    /// The request for the cluster's newest key.
     fn request(&self) -> Result<String, Error> {
-        let cluster_id = self.uninitialised_cluster()?;
-        Ok(cluster_request(self.trust.cluster_key(), &cluster_id)?)
+        Ok(self.ownership.request()?.pem)
     }
 
     /// Takes the owner's certificates: checked, then in the log, then shown to clients.
     fn initialise(&self, given: &Initialize) -> Result<(), Error> {
         let now = SystemTime::now();
+        if self.replicator.state().read().cluster_key_compromised() {
+            // The owner is known: the certificate is for the key that follows a removal.
+            self.ownership.install(&given.signed_certificate)?;
+            return self.trust.follow(&self.replicator.state().read(), now);
+        }
         let cluster_id = self.uninitialised_cluster()?;
         let owner = check_owner(
-            &self.trust.cluster_key().public_key(),
+            &self.ownership.newest_key()?.public_key(),
             &cluster_id,
             &given.signed_certificate,
             &given.trust_anchor,
@@ -112,11 +118,11 @@ impl Administration {
         propose(
             &*self.replicator,
             Command::InitialiseCluster {
-                cluster_certificate: owner.cluster_certificate.clone(),
+                cluster_certificate: owner.cluster_certificate,
                 trust_anchor: owner.trust_anchor,
             },
         )?;
-        self.trust.issue(owner.cluster_certificate, now)?;
+        self.trust.follow(&self.replicator.state().read(), now)?;
         tracing::info!(cluster = cluster_id, "initialised: clients may connect");
         Ok(())
     }
@@ -148,6 +154,7 @@ impl Administration {
             process_id: u64::from(std::process::id()),
             uptime_seconds: self.started.elapsed().as_secs(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            warnings: ownership::warning(&state).into_iter().collect(),
             ..StatusReply::default()
         }
     }

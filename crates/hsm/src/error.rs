@@ -41,6 +41,9 @@ pub enum Error {
     /// A certificate, ours or given.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The cluster's key of a generation is not here: this HSM has not learnt of it yet.
+    #[error("this HSM does not have the cluster's key of generation {0}")]
+    Generation(u64),
     /// The crypto backend.
     #[error("crypto: {0}")]
     Crypto(#[from] strongroom_crypto::Error),

@@ -4,7 +4,8 @@ use strongroom_store::Secrets;
 use strongroom_vault::{Command, JoinPolicy, Personality, Phase, Replicator};
 
 use crate::administration::propose;
-use crate::certificates::{P256Key, own_owner};
+use crate::certificates::own_owner;
+use crate::trust::cluster_key;
 use crate::{Config, Endpoint, Error, folder};
 
 /// The first entries of a cluster's log, where they are missing; else a check of the options
@@ -70,7 +71,7 @@ fn own_local_cluster(
     if !local || config.personality != Personality::CloudHsm || phase != Phase::Uninitialized {
         return Ok(());
     }
-    let owner = own_owner(&cluster_key(secrets)?, &cluster_id)?;
+    let owner = own_owner(&cluster_key(secrets, 1)?, &cluster_id)?;
     propose(
         replicator,
         Command::InitialiseCluster {
@@ -78,16 +79,6 @@ fn own_local_cluster(
             trust_anchor: owner.trust_anchor,
         },
     )
-}
-
-/// The cluster's signing key.
-///
-/// # Errors
-/// Where the secrets hold none.
-pub(crate) fn cluster_key(secrets: &Secrets) -> Result<P256Key, Error> {
-    let cluster = secrets.cluster()?;
-    let newest = cluster.cluster_key(cluster.generation());
-    Ok(P256Key::from_pkcs8("use of the cluster key", newest.unwrap_or_default())?)
 }
 
 fn name(personality: Personality) -> &'static str {

@@ -6,8 +6,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use strongroom_engine::Engine;
+use strongroom_vault::Replicator;
 
 use crate::Error;
+use crate::custody::Custodian;
 use crate::trust::ClientTrust;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -25,6 +27,8 @@ impl Housekeeping {
     /// Where no thread can be had.
     pub(crate) fn start(
         engine: Arc<Engine>,
+        replicator: Arc<dyn Replicator>,
+        custodian: Custodian,
         trust: Option<Arc<ClientTrust>>,
     ) -> Result<Self, Error> {
         let (stop, stopped) = channel();
@@ -33,9 +37,14 @@ impl Housekeeping {
             .spawn(move || {
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                     engine.housekeeping();
-                    let renewed = trust.as_ref().map(|t| t.renew_if_due(SystemTime::now()));
-                    if let Some(Err(e)) = renewed {
-                        tracing::error!("the leaf certificate was not renewed: {e}");
+                    let now = SystemTime::now();
+                    let followed =
+                        trust.as_ref().map(|trust| trust.follow(&replicator.state().read(), now));
+                    if let Some(Err(e)) = followed {
+                        tracing::error!("no new leaf certificate: {e}");
+                    }
+                    if let Err(e) = custodian.rotate_if_due() {
+                        tracing::warn!("new secrets are due and were not agreed on: {e}");
                     }
                 }
                 // What the last requests left behind.

@@ -31,6 +31,7 @@ mod housekeeping;
 mod link;
 mod listener;
 mod local;
+mod ownership;
 mod passphrase;
 mod peers;
 pub mod process;

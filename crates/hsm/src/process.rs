@@ -21,7 +21,7 @@ use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{ReplicationError, Replicator};
 
-use crate::custody::EngineKeys;
+use crate::custody::{Custodian, EngineKeys};
 use crate::detach::Starter;
 use crate::folder::SEAL_KEY_FILE;
 use crate::genesis::create_cluster;
@@ -106,7 +106,9 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     );
     let hsm = Hsm { engine, replicator, secrets, stop, seal: seal.name(), started };
     let (doors, trust) = site.open(&hsm)?;
-    let housekeeping = Housekeeping::start(Arc::clone(&hsm.engine), trust)?;
+    let replicator = Arc::clone(&hsm.replicator) as Arc<dyn Replicator>;
+    let custodian = Custodian::new(Arc::clone(&replicator), Arc::clone(&hsm.secrets));
+    let housekeeping = Housekeeping::start(Arc::clone(&hsm.engine), replicator, custodian, trust)?;
     tracing::info!(
         hsm = hsm.secrets.hsm_id,
         seal = hsm.seal,

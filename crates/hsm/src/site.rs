@@ -17,9 +17,9 @@ use crate::certificates::{
     Leaf, P256Key, Which, certified, device_certificate, pem_certificate, public_key_of,
 };
 use crate::folder::DEVICE_CERTIFICATE_FILE;
-use crate::genesis::cluster_key;
 use crate::listener::{Door, bind};
 use crate::local::LocalSocket;
+use crate::ownership::Ownership;
 use crate::stop::Stop;
 use crate::trust::ClientTrust;
 use crate::{Config, Endpoint, Error, tls};
@@ -106,6 +106,10 @@ impl Site {
                     engine: Arc::clone(&engine),
                     replicator: Arc::clone(&hsm.replicator) as Arc<dyn Replicator>,
                     trust: Arc::clone(&trust),
+                    ownership: Ownership::new(
+                        Arc::clone(&hsm.replicator) as Arc<dyn Replicator>,
+                        Arc::clone(&hsm.secrets),
+                    ),
                     stop: hsm.stop.clone(),
                     hsm_id: hsm.secrets.hsm_id.clone(),
                     seal: hsm.seal,
@@ -126,15 +130,13 @@ impl Site {
 }
 
 fn client_trust(address: IpAddr, hsm: &Hsm) -> Result<Arc<ClientTrust>, Error> {
-    let (cluster_id, certificate) = {
-        let state = hsm.replicator.state().read();
-        (state.cluster_id().to_owned(), state.cluster_certificate().map(<[u8]>::to_vec))
-    };
+    let state = hsm.replicator.state().read();
+    let cluster_id = state.cluster_id().to_owned();
     let leaf = Leaf { cluster_id, hsm_id: hsm.secrets.hsm_id.clone(), address };
-    let trust = Arc::new(ClientTrust::new(cluster_key(&hsm.secrets)?, leaf));
-    match certificate {
-        Some(certificate) => trust.issue(certificate, SystemTime::now())?,
-        None => tracing::info!("not initialised: clients are refused until the owner signs"),
+    let trust = Arc::new(ClientTrust::new(Arc::clone(&hsm.secrets), leaf));
+    trust.follow(&state, SystemTime::now())?;
+    if trust.config().is_none() {
+        tracing::info!("not initialised: clients are refused until the owner signs");
     }
     Ok(trust)
 }

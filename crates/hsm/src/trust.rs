@@ -1,16 +1,19 @@
-//! What port 2223 shows: nothing before the cluster has an owner, then a leaf that is always fresh.
+//! What port 2223 shows: nothing before the cluster has an owner, then a leaf that is always fresh,
+//! under the newest certificate that the owner has signed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
+use strongroom_store::Secrets;
+use strongroom_vault::State;
 
 use crate::certificates::{Leaf, P256Key};
 use crate::{Error, tls};
 
 /// The TLS identity towards clients.
 pub(crate) struct ClientTrust {
-    cluster_key: P256Key,
+    secrets: Arc<Secrets>,
     leaf: Leaf,
     current: RwLock<Option<Current>>,
 }
@@ -22,13 +25,8 @@ struct Current {
 }
 
 impl ClientTrust {
-    pub(crate) fn new(cluster_key: P256Key, leaf: Leaf) -> Self {
-        Self { cluster_key, leaf, current: RwLock::new(None) }
-    }
-
-    /// The key that the owner certifies.
-    pub(crate) fn cluster_key(&self) -> &P256Key {
-        &self.cluster_key
+    pub(crate) fn new(secrets: Arc<Secrets>, leaf: Leaf) -> Self {
+        Self { secrets, leaf, current: RwLock::new(None) }
     }
 
     /// For a new connection; `None` before initialisation.
@@ -37,36 +35,124 @@ impl ClientTrust {
         current.as_ref().map(|current| Arc::clone(&current.config))
     }
 
-    /// Issues a leaf under the owner's certificate; connections from now on see it.
+    /// Issues a leaf where the owner has signed another certificate than the present leaf's, or the
+    /// leaf is old; connections from now on see it.
     ///
     /// # Errors
-    /// Where it cannot be made.
-    pub(crate) fn issue(&self, cluster_certificate: Vec<u8>, now: SystemTime) -> Result<(), Error> {
-        let leaf = self.leaf.issue(&self.cluster_key, &cluster_certificate, now)?;
-        let config = tls::for_clients(leaf)?;
+    /// Where it cannot be made, or this HSM does not have the certificate's key.
+    pub(crate) fn follow(&self, state: &State, now: SystemTime) -> Result<(), Error> {
+        let Some(certificate) = state.cluster_certificate() else { return Ok(()) };
+        let fresh = {
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            current.as_ref().is_some_and(|current| {
+                current.cluster_certificate == certificate && current.renewal > now
+            })
+        };
+        if fresh {
+            return Ok(());
+        }
+        let key = cluster_key(&self.secrets, state.certified_generation())?;
+        let config = tls::for_clients(self.leaf.issue(&key, certificate, now)?)?;
+        let cluster_certificate = certificate.to_vec();
         let next = Current { config, cluster_certificate, renewal: Leaf::renewal(now) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        tracing::info!(generation = state.certified_generation(), "a new leaf certificate");
         Ok(())
     }
+}
 
-    /// Issues a new leaf where the present one is old.
-    ///
-    /// # Errors
-    /// As [`ClientTrust::issue`].
-    pub(crate) fn renew_if_due(&self, now: SystemTime) -> Result<(), Error> {
-        let due = {
-            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-            current
-                .as_ref()
-                .filter(|current| current.renewal <= now)
-                .map(|current| current.cluster_certificate.clone())
+/// The cluster's signing key of a generation.
+///
+/// # Errors
+/// Where this HSM has none, or not that one.
+pub(crate) fn cluster_key(secrets: &Secrets, generation: u64) -> Result<P256Key, Error> {
+    let cluster = secrets.cluster()?;
+    let key = cluster.cluster_key(generation).ok_or(Error::Generation(generation))?;
+    Ok(P256Key::from_pkcs8("use of the cluster key", key)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use strongroom_store::Rotation;
+    use strongroom_vault::{
+        Actor, ClientId, Command, Entry, JoinPolicy, LogIndex, Personality, State,
+    };
+
+    use super::*;
+    use crate::certificates::own_owner;
+
+    const CLUSTER: &str = "cluster-abcdefghijk";
+
+    fn apply(state: &mut State, command: Command) {
+        let index = LogIndex(state.applied().0 + 1);
+        let entry = Entry {
+            time_ms: 1,
+            client: ClientId([0; 16]),
+            sequence: 0,
+            lowest_unanswered: 0,
+            actor: Actor::System,
+            command,
         };
-        match due {
-            Some(cluster_certificate) => {
-                tracing::info!("issuing a new leaf certificate");
-                self.issue(cluster_certificate, now)
-            }
-            None => Ok(()),
-        }
+        state.apply(index, entry).0.unwrap();
+    }
+
+    fn initialised(secrets: &Secrets) -> State {
+        let mut state = State::new();
+        apply(
+            &mut state,
+            Command::CreateCluster {
+                masking_domain: [1; 16],
+                cluster_id: CLUSTER.to_owned(),
+                personality: Personality::CloudHsm,
+                join_policy: JoinPolicy::Automatic,
+            },
+        );
+        let owner = own_owner(&cluster_key(secrets, 1).unwrap(), CLUSTER).unwrap();
+        apply(
+            &mut state,
+            Command::InitialiseCluster {
+                cluster_certificate: owner.cluster_certificate,
+                trust_anchor: owner.trust_anchor,
+            },
+        );
+        state
+    }
+
+    fn trust(secrets: &Arc<Secrets>) -> ClientTrust {
+        let leaf = Leaf {
+            cluster_id: CLUSTER.to_owned(),
+            hsm_id: secrets.hsm_id.clone(),
+            address: IpAddr::from([127, 0, 1, 10]),
+        };
+        ClientTrust::new(Arc::clone(secrets), leaf)
+    }
+
+    #[test]
+    fn a_leaf_comes_with_the_owners_certificate_and_goes_before_it_is_old() {
+        let secrets = Arc::new(Secrets::generate().unwrap());
+        let (trust, now) = (trust(&secrets), SystemTime::now());
+        trust.follow(&State::new(), now).unwrap();
+        assert!(trust.config().is_none());
+        let state = initialised(&secrets);
+        trust.follow(&state, now).unwrap();
+        let first = trust.config().unwrap();
+        trust.follow(&state, now + Duration::from_secs(3600)).unwrap();
+        assert!(Arc::ptr_eq(&first, &trust.config().unwrap()));
+        trust.follow(&state, Leaf::renewal(now)).unwrap();
+        assert!(!Arc::ptr_eq(&first, &trust.config().unwrap()));
+    }
+
+    #[test]
+    fn a_leaf_is_of_the_generation_that_the_owner_has_signed() {
+        let secrets = Arc::new(Secrets::generate().unwrap());
+        let (trust, state) = (trust(&secrets), initialised(&secrets));
+        let next = secrets.cluster().unwrap().next(Rotation::Exposed { generation: 2 }).unwrap();
+        secrets.add_epoch(next).unwrap();
+        trust.follow(&state, SystemTime::now()).unwrap();
+        assert!(trust.config().is_some());
+        assert!(matches!(cluster_key(&secrets, 3), Err(Error::Generation(3))));
     }
 }

@@ -19,4 +19,4 @@ pub use certificate::{CA_EXTENSIONS, Certificate, LEAF_EXTENSIONS, Malformed, Ou
 pub use der::asn1::ObjectIdentifier;
 pub use hsm_name::HsmName;
 pub use pem::{NotPem, certificate_in_pem};
-pub use signature::{ALLOWED, Fault};
+pub use signature::{ALLOWED, Fault, check_key, verify_message};

@@ -80,7 +80,7 @@ enum Key<'a> {
 ///
 /// # Errors
 /// [`Fault::NotAllowed`].
-pub(crate) fn check_key(info: &[u8]) -> Result<(), Fault> {
+pub fn check_key(info: &[u8]) -> Result<(), Fault> {
     Key::parse(info).map(drop)
 }
 
@@ -101,6 +101,21 @@ pub(crate) fn verify(
         return Err(Fault::NotAllowed(format!("the signature algorithm {name} with such a key")));
     };
     UnparsedPublicKey::new(verification, raw).verify(signed, signature).map_err(|_| Fault::Wrong)
+}
+
+/// Checks a bare signature over a message with a SubjectPublicKeyInfo, DER: RSA by PKCS#1 v1.5 with
+/// SHA-256; ECDSA, in DER, with SHA-256 on P-256, SHA-384 on P-384, SHA-512 on P-521.
+///
+/// # Errors
+/// [`Fault`].
+pub fn verify_message(key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Fault> {
+    let (verification, raw): (&dyn VerificationAlgorithm, _) = match Key::parse(key)? {
+        Key::Rsa(raw) => (&RSA_PKCS1_2048_8192_SHA256, raw),
+        Key::P256(raw) => (&ECDSA_P256_SHA256_ASN1, raw),
+        Key::P384(raw) => (&ECDSA_P384_SHA384_ASN1, raw),
+        Key::P521(raw) => (&ECDSA_P521_SHA512_ASN1, raw),
+    };
+    UnparsedPublicKey::new(verification, raw).verify(message, signature).map_err(|_| Fault::Wrong)
 }
 
 impl Algorithm {

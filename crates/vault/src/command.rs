@@ -233,7 +233,7 @@ pub enum Command {
         /// Handle, identity, and new blob.
         objects: Vec<(Handle, ObjectId, Vec<u8>)>,
     },
-    /// The owner's certificate of the cluster's newest key, already verified (an admin).
+    /// The owner's certificate of the cluster's newest key, already verified (an admin, or `System`).
     InstallClusterCertificate {
         /// The key's: the present one, or it is refused.
         generation: u64,

@@ -32,7 +32,7 @@ pub enum AdminOperation {
     /// Give the certificate signing request of the cluster's newest key.
     #[prost(message, tag = "17")]
     ClusterCsr(ClusterCsr),
-    /// Take the owner's certificates. Only before initialisation.
+    /// Take the owner's certificates: at the cluster's initialisation, and for each newer cluster key.
     #[prost(message, tag = "18")]
     Initialize(Initialize),
     /// Stop in order: hand over leadership, finish what runs, close the store, exit.

@@ -29,10 +29,8 @@ pub(crate) fn check_owner(
     trust_anchor: &str,
     now: SystemTime,
 ) -> Result<Owner, CertificateError> {
-    let read =
-        |which, pem| Ok(Given { which, certificate: parse(which, &pem_certificate(which, pem)?)? });
-    let anchor = read(Which::TrustAnchor, trust_anchor)?;
-    let cluster = read(Which::Cluster, signed_certificate)?;
+    let anchor = Given::read(Which::TrustAnchor, trust_anchor)?;
+    let cluster = Given::read(Which::Cluster, signed_certificate)?;
 
     anchor.check_key()?;
     cluster.check_key()?;
@@ -42,16 +40,34 @@ pub(crate) fn check_owner(
     cluster.check_cluster_form()?;
     anchor.check_signed_by(&anchor)?;
     cluster.check_signed_by(&anchor)?;
-    if cluster.certificate.public_key != cluster_public_key {
-        return Err(CertificateError::OtherKey);
-    }
-    if !cluster.certificate.has_common_name(cluster_id) {
-        return Err(CertificateError::OtherSubject(cluster_id.to_owned()));
-    }
+    cluster.check_names(cluster_public_key, cluster_id)?;
     Ok(Owner {
         cluster_certificate: cluster.certificate.der().to_vec(),
         trust_anchor: anchor.certificate.der().to_vec(),
     })
+}
+
+/// Checks what the owner gives for a newer key of a cluster that is theirs already: PEM, under the
+/// trust anchor (DER) of its initialisation. Gives the certificate as DER.
+///
+/// # Errors
+/// The first check that fails.
+pub(crate) fn check_renewal(
+    cluster_public_key: &[u8],
+    cluster_id: &str,
+    signed_certificate: &str,
+    trust_anchor: &[u8],
+    now: SystemTime,
+) -> Result<Vec<u8>, CertificateError> {
+    let which = Which::TrustAnchor;
+    let anchor = Given { which, certificate: parse(which, trust_anchor)? };
+    let cluster = Given::read(Which::Cluster, signed_certificate)?;
+    cluster.check_key()?;
+    cluster.check_time(now)?;
+    cluster.check_cluster_form()?;
+    cluster.check_signed_by(&anchor)?;
+    cluster.check_names(cluster_public_key, cluster_id)?;
+    Ok(cluster.certificate.der().to_vec())
 }
 
 /// A certificate of the owner's, with the words for what is wrong with it.
@@ -61,6 +77,20 @@ struct Given {
 }
 
 impl Given {
+    fn read(which: Which, pem: &str) -> Result<Self, CertificateError> {
+        Ok(Self { which, certificate: parse(which, &pem_certificate(which, pem)?)? })
+    }
+
+    fn check_names(&self, public_key: &[u8], cluster_id: &str) -> Result<(), CertificateError> {
+        if self.certificate.public_key != public_key {
+            return Err(CertificateError::OtherKey);
+        }
+        if !self.certificate.has_common_name(cluster_id) {
+            return Err(CertificateError::OtherSubject(cluster_id.to_owned()));
+        }
+        Ok(())
+    }
+
     fn check_key(&self) -> Result<(), CertificateError> {
         self.certificate.check_key().map_err(|fault| self.fault(fault))
     }

@@ -20,7 +20,7 @@ use strongroom_wire::limits::CERTIFICATE_BYTES_MAX;
 
 #[cfg(test)]
 use check::Owner;
-pub(crate) use check::check_owner;
+pub(crate) use check::{check_owner, check_renewal};
 pub(crate) use issue::{cluster_request, device_certificate, own_owner};
 pub(crate) use key::P256Key;
 pub(crate) use leaf::{Leaf, certified};
@@ -125,6 +125,9 @@ pub enum CertificateError {
     /// The owner's certificates are there already, and for ever.
     #[error("the cluster is initialised already")]
     AlreadyInitialised,
+    /// Nothing to renew.
+    #[error("the cluster is not initialised yet")]
+    NotInitialised,
     /// Our own certificate could not be made.
     #[error("cannot make the {what}: {problem}")]
     Making {
