@@ -67,7 +67,9 @@ pub async fn run<T: Send + 'static>(
         match steps.recv_timeout(HUNG) {
             Ok(Step::Await(future)) => future.await,
             Ok(Step::Ended) => break,
-            Err(RecvTimeoutError::Timeout) => panic!("the thread {name} waits outside of the bridge"),
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("the thread {name} waits outside of the bridge")
+            }
             Err(RecvTimeoutError::Disconnected) => panic!("the thread {name} is gone"),
         }
     }
@@ -217,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_thread_is_the_simulations() {
-        let caught = catch_unwind(|| simulated(async { run("worker", || panic!("as meant")).await }));
+        let caught =
+            catch_unwind(|| simulated(async { run("worker", || panic!("as meant")).await }));
         assert!(caught.is_err());
     }
 

@@ -16,7 +16,9 @@ use rustls::{
     StreamOwned,
 };
 use strongroom_wire::admin::{
-    AdminOperation, AdminReply, AdminRequest, Initialize, Shutdown, Status, StatusReply,
+    AddHsm, AddHsmReply, AdminOperation, AdminReply, AdminRequest, DeviceInfo, Initialize, Join,
+    Recover, RecoverySignature, RecoveryStatement, RecoveryStatementReply, RemovalReply, RemoveHsm,
+    Shutdown, SignedDevice, Status, StatusReply, UpdateAddress,
 };
 use strongroom_wire::limits::FRAME_BYTES_MAX;
 use strongroom_wire::message::ClusterCsr;
@@ -26,8 +28,10 @@ use crate::error::Error;
 use crate::owner;
 use crate::region::{HsmDescription, Region};
 
-/// For the connection and each answer: the HSM is on this machine.
+/// For the connection: the HSM is on this machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For an answer: a member that comes or goes takes agreement of the others, and new secrets.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to one HSM's port 2224.
 pub(crate) struct Administration {
@@ -46,7 +50,7 @@ impl Administration {
         let unreachable = |e: &dyn std::fmt::Display| unreachable(hsm, e);
         let stream = TcpStream::connect_timeout(&hsm.administration(), PATIENCE)
             .and_then(|stream| {
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 stream.set_nodelay(true)?;
                 Ok(stream)
@@ -71,8 +75,16 @@ impl Administration {
     /// # Errors
     /// Where it does not answer.
     pub(crate) fn status(&mut self) -> Result<StatusReply, Error> {
-        let reply = self.ask(AdminOperation::Status(Status {}))?;
-        reply.status.ok_or_else(|| unreachable(&self.hsm, &"its answer says nothing"))
+        self.look(false)
+    }
+
+    /// How the HSM does; with a hash of its state where that is wanted, which takes a while.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub(crate) fn look(&mut self, digest: bool) -> Result<StatusReply, Error> {
+        let reply = self.ask(AdminOperation::Status(Status { digest }))?;
+        reply.status.ok_or_else(|| self.says_nothing())
     }
 
     /// The cluster's certificate signing request, PEM.
@@ -96,6 +108,92 @@ impl Administration {
         Ok(())
     }
 
+    /// Who the HSM is, under its device key.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub(crate) fn device(&mut self) -> Result<SignedDevice, Error> {
+        let reply = self.ask(AdminOperation::DeviceInfo(DeviceInfo {}))?;
+        reply.device.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Tells an HSM that waits for a cluster whose welcome to take.
+    ///
+    /// # Errors
+    /// Where it has a cluster already, or does not answer.
+    pub(crate) fn join(
+        &mut self,
+        cluster_id: &str,
+        welcomers: Vec<Vec<u8>>,
+        trust_anchor: String,
+    ) -> Result<(), Error> {
+        let cluster_id = cluster_id.to_owned();
+        self.ask(AdminOperation::Join(Join { cluster_id, welcomers, trust_anchor }))?;
+        Ok(())
+    }
+
+    /// Has a member let an HSM in.
+    ///
+    /// # Errors
+    /// Where the cluster refuses, or the member does not answer.
+    pub(crate) fn add(
+        &mut self,
+        device: SignedDevice,
+        endorsement: Vec<Vec<u8>>,
+    ) -> Result<AddHsmReply, Error> {
+        let add = AddHsm { device: Some(device), endorsement };
+        let reply = self.ask(AdminOperation::AddHsm(add))?;
+        reply.added.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Has a member remove another one.
+    ///
+    /// # Errors
+    /// Where the cluster refuses, or the member does not answer.
+    pub(crate) fn remove(&mut self, hsm_id: &str, force: bool) -> Result<RemovalReply, Error> {
+        let remove = RemoveHsm { hsm_id: hsm_id.to_owned(), force };
+        let reply = self.ask(AdminOperation::RemoveHsm(remove))?;
+        reply.removed.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Tells a member where another one listens now.
+    ///
+    /// # Errors
+    /// Where it knows no such member, or does not answer.
+    pub(crate) fn update_address(&mut self, hsm: &HsmDescription) -> Result<(), Error> {
+        self.ask(AdminOperation::UpdateAddress(UpdateAddress {
+            hsm_id: hsm.hsm_id.clone(),
+            address: hsm.address.to_string(),
+            port_offset: hsm.port_offset.into(),
+        }))?;
+        Ok(())
+    }
+
+    /// What a recovery with these HSMs would do, and what has to be signed for it.
+    ///
+    /// # Errors
+    /// Where there is nothing to recover, or the HSM does not answer.
+    pub(crate) fn recovery_statement(
+        &mut self,
+        survivors: Vec<String>,
+    ) -> Result<RecoveryStatementReply, Error> {
+        let reply = self.ask(AdminOperation::RecoveryStatement(RecoveryStatement { survivors }))?;
+        reply.recovery.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Goes on without the majority.
+    ///
+    /// # Errors
+    /// Where the signatures do not do, or the HSM does not answer.
+    pub(crate) fn recover(
+        &mut self,
+        statement: Vec<u8>,
+        signatures: Vec<RecoverySignature>,
+    ) -> Result<(), Error> {
+        self.ask(AdminOperation::Recover(Recover { statement, signatures }))?;
+        Ok(())
+    }
+
     /// Asks the HSM to stop; it will, after it has answered.
     ///
     /// # Errors
@@ -103,6 +201,10 @@ impl Administration {
     pub(crate) fn shut_down(&mut self) -> Result<(), Error> {
         self.ask(AdminOperation::Shutdown(Shutdown {}))?;
         Ok(())
+    }
+
+    fn says_nothing(&self) -> Error {
+        unreachable(&self.hsm, &"its answer says nothing")
     }
 
     fn ask(&mut self, operation: AdminOperation) -> Result<AdminReply, Error> {

@@ -20,7 +20,7 @@ those names to this program).\nSTRONGROOM_LOG sets what is logged: error, warn, 
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Set up and run a region on this machine, or start it again: an HSM, its owner's CA, an admin,
+    /// Set up and run a region on this machine, or start it again: HSMs, their owner's CA, an admin,
     /// a crypto user, keys, a first signature
     Up(UpOptions),
     /// Stop the region; its keys stay in its folder
@@ -32,7 +32,20 @@ pub(crate) enum Command {
         /// For programs
         #[arg(long)]
         json: bool,
+        /// With a hash of each HSM's state: HSMs with the same log index have the same one
+        #[arg(long)]
+        digest: bool,
     },
+    /// Put a new HSM in the place of one that has failed; its keys come from the others
+    Replace {
+        /// Which HSM goes
+        #[arg(value_name = "hsm-…")]
+        hsm_id: String,
+        #[command(flatten)]
+        region: RegionOptions,
+    },
+    /// After the majority of HSMs is lost for ever: go on with those that are left
+    Recover(RecoverOptions),
     /// Print what a shell needs to use the region: eval "$(strongroom env)"
     Env {
         #[command(flatten)]
@@ -74,19 +87,35 @@ impl RegionOptions {
 pub(crate) struct UpOptions {
     #[command(flatten)]
     pub(crate) region: RegionOptions,
-    /// How many HSMs
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) hsms: u32,
+    /// How many HSMs, 1 to 28: a region that has fewer grows, one that has more shrinks [default: as
+    /// many as it has; 1 for a new one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=28))]
+    pub(crate) hsms: Option<u8>,
     /// Stay until the region is told to stop (SIGTERM, Ctrl-C, strongroom down)
     #[arg(long)]
     pub(crate) foreground: bool,
-    /// Where the first HSM listens; moves a region that is down [default: where it was, else
-    /// 127.0.1.10]
+    /// Where the first HSM listens, and the others beside it; moves a region that is down [default:
+    /// where it was, else 127.0.1.10]
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
     /// Added to ports 2223 and 2224, as with --address [default: what it was, else 0]
     #[arg(long, value_name = "N")]
     pub(crate) port_offset: Option<u16>,
+}
+
+#[derive(Args)]
+pub(crate) struct RecoverOptions {
+    #[command(flatten)]
+    pub(crate) region: RegionOptions,
+    /// The HSMs to go on with [default: those that answer]
+    #[arg(long, value_name = "hsm-…", value_delimiter = ',')]
+    pub(crate) survivors: Vec<String>,
+    /// Sign with this private key: a PEM file of P-256, P-384 or RSA
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_with: Vec<PathBuf>,
+    /// A signature that was made elsewhere: the public key's PEM file, a colon, the signature's file
+    #[arg(long, value_name = "FILE:FILE")]
+    pub(crate) signature: Vec<String>,
 }
 
 #[derive(Args)]

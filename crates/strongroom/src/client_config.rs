@@ -3,16 +3,18 @@
 
 use strongroom_client::config::{Document, Server, Switch, Target};
 use strongroom_seal::write_atomically;
-use strongroom_wire::message::Personality;
+use strongroom_wire::admin::StatusReply;
+use strongroom_wire::message::{ClusterPhase, Personality};
 
 use crate::error::Error;
-use crate::region::{Description, Region};
+use crate::region::{Description, HsmDescription, Region};
 use crate::steps::Steps;
+use crate::{first_users, members, owner};
 
 /// Makes the file, or completes it. The HSMs run, and have their owner.
 ///
 /// A pin that is there is kept: where the cluster has another key by now, clients are to refuse it
-/// until the owner says otherwise with `configure-… -a`.
+/// until the owner says otherwise with `configure-… -a`, or signs the new key in [`renew`].
 ///
 /// # Errors
 /// Where the file does not read, an HSM does not answer or is not to be trusted, or the file cannot
@@ -25,24 +27,68 @@ pub(crate) fn complete(
     let path = region.client_config();
     let found = Document::open(&path)?;
     let mut document = found.clone();
+    let hsms = description.staying();
     if found == Document::new(&path) {
         document.set_personality(Some(Personality::CloudHsm));
-        // One HSM has every key at once.
-        document.set_option(Switch::DisableKeyAvailabilityCheck, true);
+        if hsms.len() == 1 {
+            // One HSM has every key at once.
+            document.set_option(Switch::DisableKeyAvailabilityCheck, true);
+        }
     }
     document.set_hsm_ca_file(&region.customer_ca().certificate);
-    let servers: Vec<Server> = description
-        .hsms
-        .iter()
-        .map(|hsm| Server::new(hsm.address.to_string(), hsm.clients().port()))
-        .collect();
-    document.set_servers(&servers);
+    document.set_servers(&hsms.iter().map(server).collect::<Vec<_>>());
     document.set_cluster_id(Some(&description.cluster_id));
     pin(&mut document, steps)?;
     if document != found {
         write_atomically(&path, document.to_json().as_bytes())?;
     }
     Ok(())
+}
+
+/// Where the cluster has made a new key because the old one may have got out: signs it, and has
+/// clients pin it. Whoever runs this has customerCA, and so is the owner.
+///
+/// # Errors
+/// Where the cluster refuses, or a file does not read.
+pub(crate) fn renew(
+    region: &Region,
+    description: &Description,
+    steps: &mut Steps,
+) -> Result<(), Error> {
+    let hsms = description.staying();
+    let is_newer =
+        |status: StatusReply| status.generation > 1 && status.phase() == ClusterPhase::Active;
+    if !members::statuses(region, &hsms).into_iter().flatten().any(is_newer) {
+        return Ok(());
+    }
+    let (mut speaker, status) = members::speaker(region, &hsms)?;
+    let certificate = owner::sign_cluster(&region.customer_ca(), &speaker.cluster_request()?)?;
+    let key = owner::key_of(&certificate)?;
+
+    let path = region.client_config();
+    let mut document = Document::open(&path)?;
+    let Target::Cluster(cluster) = document.config()?.target else { return Ok(()) };
+    let mut unpinned = cluster.clone();
+    unpinned.cluster_key = None;
+    let speaks = hsms.iter().find(|hsm| hsm.hsm_id == status.hsm_id).map(server);
+    let Some(speaks) = speaks else { return Ok(()) };
+    if strongroom_client::identify(&unpinned, &speaks)?.cluster_key != key {
+        first_users::install_certificate(region, certificate)?;
+        steps.done(format_args!(
+            "the cluster's new key, of generation {}, signed with customerCA",
+            status.generation
+        ));
+    }
+    if cluster.cluster_key != Some(key) {
+        document.set_cluster_key(Some(&key));
+        write_atomically(&path, document.to_json().as_bytes())?;
+        steps.done("clients pin the cluster's new key");
+    }
+    Ok(())
+}
+
+fn server(hsm: &HsmDescription) -> Server {
+    Server::new(hsm.address.to_string(), hsm.clients().port())
 }
 
 /// Records the cluster's key where none is pinned yet, as `configure-… -a` does.

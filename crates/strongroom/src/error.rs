@@ -43,6 +43,12 @@ pub(crate) enum Error {
         /// Why.
         problem: String,
     },
+    /// Some HSMs of the region do not run, or are no members.
+    #[error("{}", .0.join("\n"))]
+    Broken(Vec<String>),
+    /// No HSM that answers is a member of the cluster that can speak for it.
+    #[error("{0}")]
+    NoMember(String),
     /// The client: port 2223.
     #[error(transparent)]
     Client(#[from] strongroom_client::Error),

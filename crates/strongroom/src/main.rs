@@ -2,7 +2,7 @@
 //!
 //! In: a command line. Called as `cloudhsm-cli` or `configure-…` (a link to this file, or the first
 //! argument), it is that program; else it runs an HSM (`hsm`) or a region of HSMs on this machine
-//! (`up`, `down`, `status`, `env`). It must keep no secret but in the region folder's files of mode
+//! (`up`, `down`, `status`, `env`, `replace`, `recover`). It must keep no secret but in the region folder's files of mode
 //! 0600, and take none from arguments.
 
 #![forbid(unsafe_code)]
@@ -14,12 +14,19 @@ mod down;
 mod env;
 mod error;
 mod first_use;
+mod first_users;
+mod fleet;
+mod foreground;
 mod hsm;
 mod log;
+mod members;
 mod owner;
+mod places;
 mod private_folder;
 mod process;
+mod recover;
 mod region;
+mod replace;
 mod signature;
 mod status;
 mod steps;
@@ -51,7 +58,11 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Up(options) => up::run(&options),
         Command::Down(options) => down::run(&options.region()),
-        Command::Status { region, json } => return status::run(&region.region(), json),
+        Command::Status { region, json, digest } => {
+            return status::run(&region.region(), json, digest);
+        }
+        Command::Replace { hsm_id, region } => replace::run(&region.region(), &hsm_id),
+        Command::Recover(options) => recover::run(&options),
         Command::Env { region, json } => env::run(&region.region(), json),
         Command::Hsm(options) => hsm::run(&options),
         Command::FirstUse { dir } => first_use::run(&region::Region::at(&dir)),

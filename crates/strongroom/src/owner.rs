@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, PublicKeyData, SigningKey, SubjectPublicKeyInfo,
 };
 use rustls::pki_types::CertificateDer;
-use strongroom_pki::certificate_in_pem;
+use strongroom_pki::{Certificate, certificate_in_pem};
 use strongroom_seal::write_atomically;
 use zeroize::Zeroizing;
 
@@ -53,6 +53,60 @@ pub(crate) fn sign_cluster(files: &KeyFiles, request: &str) -> Result<String, Er
     let issuer = Issuer::new(customer_ca(), read_key(&files.key)?);
     let certificate = request.signed_by(&issuer).map_err(making(WHAT))?;
     Ok(certificate.pem())
+}
+
+/// What clients pin a certificate's key by, from PEM.
+///
+/// # Errors
+/// Where it is no certificate.
+pub(crate) fn key_of(certificate: &str) -> Result<[u8; 32], Error> {
+    let bad = |problem: String| Error::Certificate { what: "cluster certificate", problem };
+    let der = certificate_in_pem(certificate).map_err(|e| bad(e.to_string()))?;
+    let certificate = Certificate::from_der(&der).map_err(|e| bad(e.to_string()))?;
+    Ok(certificate.public_key_sha256())
+}
+
+/// The owner's word for an HSM that is to join: a certificate of its device key, DER.
+///
+/// # Errors
+/// Where the device's certificate does not parse, or a file does not read.
+pub(crate) fn endorse(files: &KeyFiles, device: &[u8]) -> Result<Vec<u8>, Error> {
+    const WHAT: &str = "owner's certificate of an HSM";
+    let malformed = |problem: strongroom_pki::Malformed| Error::Certificate {
+        what: WHAT,
+        problem: problem.to_string(),
+    };
+    let device = Certificate::from_der(device).map_err(malformed)?;
+    let key = SubjectPublicKeyInfo::from_der(&device.public_key).map_err(making(WHAT))?;
+    let mut params = named("Strongroom HSM");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let issuer = Issuer::new(customer_ca(), read_key(&files.key)?);
+    let certificate = params.signed_by(&key, &issuer).map_err(making(WHAT))?;
+    Ok(certificate.der().to_vec())
+}
+
+/// Signs with a private key in a PEM file: ECDSA in DER, or RSA in PKCS#1 v1.5. Gives the public key,
+/// SubjectPublicKeyInfo in DER, and the signature.
+///
+/// # Errors
+/// Where the file holds no key of P-256, P-384 or RSA.
+pub(crate) fn sign(key: &Path, message: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let pair = read_key(key)?;
+    let signature = pair.sign(message).map_err(Error::file(key))?;
+    Ok((pair.subject_public_key_info(), signature))
+}
+
+/// A public key in a PEM file: SubjectPublicKeyInfo in DER.
+///
+/// # Errors
+/// Where it is none.
+pub(crate) fn read_public_key(path: &Path) -> Result<Vec<u8>, Error> {
+    let pem = std::fs::read_to_string(path).map_err(Error::file(path))?;
+    match pem_rfc7468::decode_vec(pem.as_bytes()) {
+        Ok(("PUBLIC KEY", der)) => Ok(der),
+        Ok((label, _)) => Err(Error::file(path)(format!("it holds a {label}, no PUBLIC KEY"))),
+        Err(e) => Err(Error::file(path)(e)),
+    }
 }
 
 /// A certificate in a PEM file.

@@ -46,10 +46,19 @@ impl Process {
     /// # Errors
     /// Where the system refuses.
     pub(crate) fn terminate(&self) -> Result<(), Error> {
-        if self.ending {
-            return Ok(());
-        }
-        match pidfd_send_signal(&self.descriptor, Signal::TERM) {
+        if self.ending { Ok(()) } else { self.signal(Signal::TERM) }
+    }
+
+    /// Ends it now. What it has acknowledged is on disk.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub(crate) fn kill(&self) -> Result<(), Error> {
+        self.signal(Signal::KILL)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        match pidfd_send_signal(&self.descriptor, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(e) => Err(Error::io("stopping the HSM")(e)),
         }
@@ -117,6 +126,9 @@ mod tests {
             hsm_id: "hsm-abcdefghijk".to_owned(),
             address: IpAddr::from([127, 0, 1, 10]),
             port_offset: 0,
+            zone: String::new(),
+            joins: false,
+            leaving: None,
         };
         assert!(Process::of(&region, &hsm).is_none());
 

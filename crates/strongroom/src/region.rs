@@ -8,6 +8,7 @@
 //! DIR/client.json           the configuration of clients (STRONGROOM_CONFIG)
 //! DIR/dev-credentials       the generated passwords, JSON
 //! DIR/first-signature/      the file that `up` signs, with what verifies it
+//! DIR/recovery.statement    what the recovery keys sign, where a majority is lost
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,33 @@ pub(crate) struct HsmDescription {
     pub(crate) address: IpAddr,
     /// Added to its ports.
     pub(crate) port_offset: u16,
+    /// Availability zone.
+    #[serde(default)]
+    pub(crate) zone: String,
+    /// It joins a cluster at its first start, instead of making one.
+    #[serde(default)]
+    pub(crate) joins: bool,
+    /// It is to be no HSM of the region any more. Written before the first step of that, so that the
+    /// next `up` finishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaving: Option<Leaving>,
+}
+
+/// How an HSM leaves.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    /// Also without its word that its secrets are destroyed.
+    pub(crate) force: bool,
+    /// `hsm-…` that takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) successor: Option<String>,
+}
+
+impl Description {
+    /// Those that are to stay.
+    pub(crate) fn staying(&self) -> Vec<HsmDescription> {
+        self.hsms.iter().filter(|hsm| hsm.leaving.is_none()).cloned().collect()
+    }
 }
 
 impl HsmDescription {
@@ -149,6 +177,10 @@ impl Region {
         self.dir.join("first-signature")
     }
 
+    pub(crate) fn recovery_statement(&self) -> PathBuf {
+        self.dir.join("recovery.statement")
+    }
+
     fn credentials_file(&self) -> PathBuf {
         self.dir.join("dev-credentials")
     }
@@ -173,6 +205,10 @@ impl Region {
         self.find()?.ok_or_else(|| Error::NoRegion(self.dir.clone()))
     }
 
+    /// Writes `region.json`.
+    ///
+    /// # Errors
+    /// Where that fails.
     pub(crate) fn describe(&self, description: &Description) -> Result<(), Error> {
         write_json(&self.description_file(), description)
     }
@@ -269,11 +305,24 @@ mod tests {
                 hsm_id: "hsm-abcdefghijk".to_owned(),
                 address: IpAddr::from([127, 0, 1, 10]),
                 port_offset: 7,
+                zone: "strongroom-1a".to_owned(),
+                joins: true,
+                leaving: Some(Leaving { force: true, successor: None }),
             }],
         };
         region.describe(&description).unwrap();
         assert_eq!(region.description().unwrap(), description);
         assert_eq!(description.hsms[0].administration().port(), 2231);
+    }
+
+    #[test]
+    fn a_region_of_one_hsm_from_an_older_version_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"cluster_id": "cluster-abcdefghijk",
+            "hsms": [{"hsm_id": "hsm-abcdefghijk", "address": "127.0.1.10", "port_offset": 0}]}"#;
+        std::fs::write(dir.path().join("region.json"), text).unwrap();
+        let description = Region::at(dir.path()).description().unwrap();
+        assert!(!description.hsms[0].joins && description.hsms[0].leaving.is_none());
     }
 
     #[test]

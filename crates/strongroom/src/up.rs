@@ -1,119 +1,246 @@
-//! `strongroom up`: from nothing to a region that has signed, or the same region started again.
+//! `strongroom up`: from nothing to a region that has signed, or the same region started again, grown
+//! or shrunk.
 //!
 //! Each step looks first whether it is done, so that an `up` that was interrupted anywhere is
 //! finished by the next, and one on a finished region only starts and signs.
 
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
-use strongroom_client::{Client, Config};
-use strongroom_hsm::{Log, new_hsm_id, start_detached};
-use strongroom_seal::write_atomically;
-use strongroom_wire::message::{
-    ActivateCluster, ClusterPhase, CreateUser, ListUsers, Operation, Outcome, Role,
-};
+use strongroom_hsm::new_hsm_id;
+use strongroom_wire::admin::HsmState;
+use strongroom_wire::message::ClusterPhase;
 
 use crate::administration::Administration;
 use crate::arguments::UpOptions;
 use crate::error::Error;
+use crate::fleet::Started;
+use crate::places::place;
 use crate::process::Process;
-use crate::region::{Credentials, Description, HsmDescription, Login, Region};
+use crate::region::{Description, HsmDescription, Leaving, Region};
 use crate::steps::{Steps, say};
-use crate::{client_config, first_use, owner, private_folder, region};
+use crate::{
+    client_config, first_use, first_users, fleet, foreground, members, owner, private_folder,
+    region,
+};
 
 /// Where the first HSM listens, where nobody says.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 10));
-/// The first admin of a CloudHSM cluster has this name.
-const ADMIN: &str = "admin";
-const CRYPTO_USER: &str = "crypto_user";
-const PROGRAM: &str = concat!("strongroom ", env!("CARGO_PKG_VERSION"));
-/// For an HSM that does not answer, and may be about to start or to end.
-const PATIENCE: Duration = Duration::from_secs(15);
-const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// Of 62 signs: some 142 bits.
-const PASSWORD_CHARS: usize = 24;
+/// How many HSMs a new region has, where nobody says.
+const HSMS: usize = 1;
 
 /// Sets the region up and runs it.
 ///
 /// # Errors
 /// The step that failed; what came before stays.
 pub(crate) fn run(options: &UpOptions) -> Result<(), Error> {
-    if options.hsms != 1 {
-        return Err(Error::Usage(format!(
-            "--hsms {}: this version runs regions of one HSM; clusters of several come with \
-             replication",
-            options.hsms
-        )));
-    }
     let region = options.region.region();
     let module = region::module()?;
     let mut steps = Steps::begin();
     say(format_args!("Strongroom region in {}", region.dir().display()));
 
-    let description = describe(&region, options, &mut steps)?;
-    let [hsm, ..] = description.hsms.as_slice() else {
-        return Err(Error::file(region.dir())("region.json names no HSM"));
-    };
-    let child = start(&region, &description, hsm, options.foreground, &mut steps)?;
-    initialise(&region, hsm, &mut steps)?;
-    client_config::complete(&region, &description, &mut steps)?;
-    let credentials = activate(&region, &mut steps)?;
-    drop(credentials);
+    let mut description = describe(&region, options, &mut steps)?;
+    let mut running = Running::default();
+    running.start(&region, &description, options.foreground, &mut steps)?;
+    running.complete(&region, &mut description, options.foreground, &mut steps)?;
     first_use::start(&region, &module)?;
     say_what_next(&region, &steps);
-    match child {
-        Some(child) if options.foreground => stay(&region, hsm, child),
-        _ => Ok(()),
+    if !running.broken.is_empty() {
+        return Err(Error::Broken(running.broken));
+    }
+    if options.foreground { foreground::stay(&region, running.children) } else { Ok(()) }
+}
+
+/// What of a region runs.
+#[derive(Default)]
+pub(crate) struct Running {
+    /// Those that this process has started.
+    children: Vec<(HsmDescription, Child)>,
+    /// What is wrong with those that do not start.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Running {
+    /// Starts the HSMs that do not run.
+    ///
+    /// # Errors
+    /// Where none runs then. Where some do, the region goes on without the others.
+    pub(crate) fn start(
+        &mut self,
+        region: &Region,
+        description: &Description,
+        foreground: bool,
+        steps: &mut Steps,
+    ) -> Result<(), Error> {
+        let hsms = &description.hsms;
+        let mut first_error = None;
+        let mut any = false;
+        self.broken.clear();
+        for (hsm, started) in hsms.iter().zip(fleet::start(region, description, hsms, foreground)) {
+            let place = hsm.clients();
+            match started {
+                Ok(Started::Before) => {
+                    steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
+                    any = true;
+                }
+                Ok(Started::Now(child)) => {
+                    steps.done(format_args!("{} listens on {place}", hsm.hsm_id));
+                    self.children.push((hsm.clone(), child));
+                    any = true;
+                }
+                // One that leaves need not come back for it.
+                Err(_) if hsm.leaving.is_some() => {}
+                Err(e @ Error::Usage(_)) => return Err(e),
+                Err(e) => {
+                    self.broken.push(format!(
+                        "{} does not start: {e}\n`strongroom replace {}{}` makes a new one in its \
+                         place",
+                        hsm.hsm_id,
+                        hsm.hsm_id,
+                        region.option()
+                    ));
+                    first_error = first_error.or(Some(e));
+                }
+            }
+        }
+        match first_error {
+            Some(e) if !any => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings what runs to what the description says: the cluster has its owner, its members and
+    /// users, and clients know them.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub(crate) fn complete(
+        &mut self,
+        region: &Region,
+        description: &mut Description,
+        foreground: bool,
+        steps: &mut Steps,
+    ) -> Result<(), Error> {
+        initialise(region, description, steps)?;
+        let ids = |description: &Description| -> Vec<String> {
+            description.hsms.iter().map(|hsm| hsm.hsm_id.clone()).collect()
+        };
+        let before = ids(description);
+        members::leave(region, description, steps)?;
+        if ids(description).iter().any(|id| !before.contains(id)) {
+            self.start(region, description, foreground, steps)?;
+        }
+        members::join(region, description, steps)?;
+        let running: Vec<_> = description
+            .staying()
+            .into_iter()
+            .filter(|hsm| !self.broken.iter().any(|broken| broken.starts_with(&hsm.hsm_id)))
+            .collect();
+        members::tell_addresses(region, &running)?;
+        if running.len() > 1 {
+            members::settle(region, &running)?;
+            steps.done(format_args!("all {} HSMs have the cluster's state", running.len()));
+        }
+        client_config::complete(region, description, steps)?;
+        // Before the users: this program's own client is pinned too.
+        client_config::renew(region, description, steps)?;
+        first_users::make(region, steps)?;
+        client_config::renew(region, description, steps)
     }
 }
 
 /// The region's folder and description, made where they are missing.
 fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<Description, Error> {
     private_folder::make(region.dir())?;
-    if let Some(description) = region.find()? {
-        steps.done(format_args!("region found: {}", description.cluster_id));
-        return moved(region, description, options, steps);
-    }
-    owner::make_provisioner(&region.provisioner())?;
-    let hsm = HsmDescription {
-        hsm_id: new_hsm_id()?,
-        address: options.address.unwrap_or(ADDRESS),
-        port_offset: options.port_offset.unwrap_or_default(),
+    let mut description = match region.find()? {
+        Some(description) => {
+            steps.done(format_args!("region found: {}", description.cluster_id));
+            moved(region, description, options, steps)?
+        }
+        None => {
+            owner::make_provisioner(&region.provisioner())?;
+            let cluster_id = new_cluster_id()?;
+            steps.done(format_args!("region folder made, for {cluster_id}"));
+            Description { cluster_id, hsms: Vec::new() }
+        }
     };
-    let description = Description { cluster_id: new_cluster_id()?, hsms: vec![hsm] };
-    region.describe(&description)?;
-    steps.done(format_args!("region folder made, for {}", description.cluster_id));
+    let before = description.clone();
+    let count = options.hsms.map_or_else(
+        || if before.hsms.is_empty() { HSMS } else { before.staying().len() },
+        |hsms| hsms as usize,
+    );
+    resize(&mut description, count, options)?;
+    if description != before {
+        region.describe(&description)?;
+    }
     Ok(description)
 }
 
-/// Has the first HSM listen where the options say from its next start on.
+/// Describes so many HSMs: new ones after the last, or the last ones leaving.
+fn resize(description: &mut Description, count: usize, options: &UpOptions) -> Result<(), Error> {
+    let staying = |hsm: &&mut HsmDescription| {
+        hsm.leaving.as_ref().is_none_or(|leaving| leaving.successor.is_some())
+    };
+    let present = description.hsms.iter_mut().filter(staying).count();
+    for hsm in description.hsms.iter_mut().filter(staying).skip(count) {
+        let force = hsm.leaving.as_ref().is_some_and(|leaving| leaving.force);
+        hsm.leaving = Some(Leaving { force, successor: None });
+    }
+    let (first, port_offset) = match description.hsms.first() {
+        Some(first) => (first.address, first.port_offset),
+        None => (options.address.unwrap_or(ADDRESS), options.port_offset.unwrap_or_default()),
+    };
+    for _ in present..count {
+        // Also those that leave still have their places.
+        let place = place(first, port_offset, description.hsms.len())?;
+        description.hsms.push(HsmDescription {
+            hsm_id: new_hsm_id()?,
+            address: place.address,
+            port_offset: place.port_offset,
+            zone: place.zone.to_owned(),
+            joins: !description.hsms.is_empty(),
+            leaving: None,
+        });
+    }
+    Ok(())
+}
+
+/// Has the HSMs listen where the options say from their next start on.
 fn moved(
     region: &Region,
     mut description: Description,
     options: &UpOptions,
     steps: &mut Steps,
 ) -> Result<Description, Error> {
-    let Some(hsm) = description.hsms.first_mut() else { return Ok(description) };
-    let before = hsm.clone();
-    hsm.address = options.address.unwrap_or(before.address);
-    hsm.port_offset = options.port_offset.unwrap_or(before.port_offset);
-    if *hsm == before {
+    let Some(first) = description.hsms.first().cloned() else { return Ok(description) };
+    let before = description.clone();
+    let address = options.address.unwrap_or(first.address);
+    let port_offset = options.port_offset.unwrap_or(first.port_offset);
+    for (number, hsm) in description.hsms.iter_mut().enumerate() {
+        let place = place(address, port_offset, number)?;
+        if (address, port_offset) != (first.address, first.port_offset) {
+            (hsm.address, hsm.port_offset) = (place.address, place.port_offset);
+        }
+        place.zone.clone_into(&mut hsm.zone);
+    }
+    if description == before {
         return Ok(description);
     }
-    let (from, to) = (before.clients(), hsm.clients());
-    if Process::of(region, &before).is_some() {
-        return Err(Error::Usage(format!(
-            "{} runs on {from}; after `strongroom down{}` it can be moved to {to}",
-            before.hsm_id,
-            region.option()
-        )));
+    for (old, new) in before.hsms.iter().zip(&description.hsms) {
+        let (from, to) = (old.clients(), new.clients());
+        if from == to {
+            continue;
+        }
+        if Process::of(region, old).is_some() {
+            return Err(Error::Usage(format!(
+                "{} runs on {from}; after `strongroom down{}` it can be moved to {to}",
+                old.hsm_id,
+                region.option()
+            )));
+        }
+        steps.done(format_args!("{} moved from {from} to {to}", old.hsm_id));
     }
     region.describe(&description)?;
-    steps.done(format_args!("moved from {from} to {to}"));
     Ok(description)
 }
 
@@ -122,161 +249,31 @@ fn new_cluster_id() -> Result<String, Error> {
     Ok(format!("cluster-{}", id.trim_start_matches("hsm-")))
 }
 
-/// The HSM's process, where it does not run yet.
-fn start(
-    region: &Region,
-    description: &Description,
-    hsm: &HsmDescription,
-    foreground: bool,
-    steps: &mut Steps,
-) -> Result<Option<Child>, Error> {
-    let place = hsm.clients();
-    if runs(region, hsm)? {
-        if foreground {
-            return Err(Error::Usage(format!(
-                "{} runs already; `strongroom down{}` stops it",
-                hsm.hsm_id,
-                region.option()
-            )));
-        }
-        steps.done(format_args!("{} runs already on {place}", hsm.hsm_id));
-        return Ok(None);
-    }
-    let folder = region.hsm_folder(hsm);
-    private_folder::make(&folder)?;
-    let arguments: Vec<std::ffi::OsString> = vec![
-        "hsm".into(),
-        "--dir".into(),
-        folder.into(),
-        "--listen".into(),
-        hsm.address.to_string().into(),
-        "--port-offset".into(),
-        hsm.port_offset.to_string().into(),
-        "--provisioner".into(),
-        region.provisioner().certificate.into(),
-        "--hsm-id".into(),
-        hsm.hsm_id.clone().into(),
-        "--cluster-id".into(),
-        description.cluster_id.clone().into(),
-    ];
-    let log = region.hsm_log(hsm);
-    let log = if foreground { Log::Inherited } else { Log::File(&log) };
-    let child = start_detached(arguments, None, log)?;
-    write_atomically(&region.pid_file(hsm), child.id().to_string().as_bytes())?;
-    steps.done(format_args!("{} listens on {place}", hsm.hsm_id));
-    Ok(Some(child))
-}
-
-/// Whether the HSM runs. The ports of one that was killed a moment ago may still take a connection,
-/// to reset it, and its folder is locked a little longer than they are open: so the end of a process
-/// that does not answer is awaited, and then its ports are asked again.
-fn runs(region: &Region, hsm: &HsmDescription) -> Result<bool, Error> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        // Before the connection: what is not there now cannot be what resets it.
-        let process = Process::of(region, hsm);
-        match (Administration::connect(region, hsm), process) {
-            (Ok(_), _) => return Ok(true),
-            (Err(Error::NotRunning(_) | Error::Unreachable { .. }), Some(process)) => {
-                // Not to its end at once: it may be one that is only about to listen.
-                if !process.ends_within(ASK_AGAIN)? && Instant::now() > deadline {
-                    return Err(Error::Program {
-                        program: "the HSM",
-                        problem: format!(
-                            "its process does not answer; `strongroom down{}` ends it",
-                            region.option()
-                        ),
-                    });
-                }
-            }
-            // Where something else answers in its place, its own listening will say so.
-            (Err(Error::NotRunning(_) | Error::Unreachable { .. }), None) => return Ok(false),
-            (Err(e), _) => return Err(e),
-        }
-    }
-}
-
 /// customerCA, and with it the owner's word on the cluster.
-fn initialise(region: &Region, hsm: &HsmDescription, steps: &mut Steps) -> Result<(), Error> {
-    let mut administration = Administration::connect(region, hsm)?;
-    if administration.status()?.phase() != ClusterPhase::Uninitialized {
+fn initialise(region: &Region, description: &Description, steps: &mut Steps) -> Result<(), Error> {
+    for (hsm, status) in description.hsms.iter().zip(members::statuses(region, &description.hsms)) {
+        let Ok(status) = status else { continue };
+        let founded = !matches!(status.state(), HsmState::Waiting | HsmState::Retired);
+        if founded && status.phase() != ClusterPhase::Uninitialized {
+            return Ok(());
+        }
+        if !founded {
+            continue;
+        }
+        let mut administration = Administration::connect(region, hsm)?;
+        let files = region.customer_ca();
+        owner::make_customer_ca(&files)?;
+        steps.done("customerCA made: the region's owner");
+        let request = administration.cluster_request()?;
+        let certificate = owner::sign_cluster(&files, &request)?;
+        steps.done("the cluster's request signed with customerCA");
+        let anchor =
+            std::fs::read_to_string(&files.certificate).map_err(Error::file(&files.certificate))?;
+        administration.initialize(certificate, anchor)?;
+        steps.done("cluster initialised: it belongs to customerCA");
         return Ok(());
     }
-    let files = region.customer_ca();
-    owner::make_customer_ca(&files)?;
-    steps.done("customerCA made: the region's owner");
-    let request = administration.cluster_request()?;
-    let certificate = owner::sign_cluster(&files, &request)?;
-    steps.done("the cluster's request signed with customerCA");
-    let anchor =
-        std::fs::read_to_string(&files.certificate).map_err(Error::file(&files.certificate))?;
-    administration.initialize(certificate, anchor)?;
-    steps.done("cluster initialised: it belongs to customerCA");
     Ok(())
-}
-
-/// The first admin and the crypto user. Their passwords are on disk before the HSM hears of them,
-/// so that no interruption leaves a cluster that nobody can enter.
-fn activate(region: &Region, steps: &mut Steps) -> Result<Credentials, Error> {
-    let credentials = match region.credentials()? {
-        Some(credentials) => credentials,
-        None => {
-            let credentials = new_credentials()?;
-            region.keep_credentials(&credentials)?;
-            credentials
-        }
-    };
-    let client = Client::open(Config::read(&region.client_config())?, PROGRAM)?;
-    if client.info().phase != ClusterPhase::Active {
-        let password = credentials.admin.password.as_bytes().to_vec();
-        client.call(0, Operation::ActivateCluster(ActivateCluster { password }))?;
-        steps.done(format_args!("cluster activated: admin `{ADMIN}` has a password"));
-    }
-    let admin = &credentials.admin;
-    client.login(&admin.user, Role::Admin, admin.password.as_bytes())?;
-    if !has_crypto_user(&client, &credentials)? {
-        client.call(
-            0,
-            Operation::CreateUser(CreateUser {
-                user: credentials.crypto_user.user.clone(),
-                role: Role::CryptoUser.into(),
-                password: credentials.crypto_user.password.as_bytes().to_vec(),
-            }),
-        )?;
-        steps.done(format_args!("crypto user `{CRYPTO_USER}` created"));
-    }
-    client.logout()?;
-    Ok(credentials)
-}
-
-fn has_crypto_user(client: &Client, credentials: &Credentials) -> Result<bool, Error> {
-    let Some(Outcome::Users(users)) = client.call(0, Operation::ListUsers(ListUsers {}))? else {
-        return Ok(false);
-    };
-    Ok(users.users.iter().any(|user| user.user == credentials.crypto_user.user))
-}
-
-fn new_credentials() -> Result<Credentials, Error> {
-    let login =
-        |user: &str| Ok::<_, Error>(Login { user: user.to_owned(), password: new_password()? });
-    let crypto_user = login(CRYPTO_USER)?;
-    let pin = format!("{}:{}", crypto_user.user, crypto_user.password);
-    Ok(Credentials { admin: login(ADMIN)?, crypto_user, pin })
-}
-
-fn new_password() -> Result<String, Error> {
-    const SIGNS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut password = String::with_capacity(PASSWORD_CHARS);
-    while password.len() < PASSWORD_CHARS {
-        let mut byte = [0];
-        aws_lc_rs::rand::fill(&mut byte)
-            .map_err(|_| Error::Usage("the system gives no random bytes".to_owned()))?;
-        // Of 256 values 248 are four times 62: the others would make some signs likelier.
-        if byte[0] < 248 {
-            password.push(char::from(SIGNS[usize::from(byte[0] % 62)]));
-        }
-    }
-    Ok(password)
 }
 
 fn say_what_next(region: &Region, steps: &Steps) {
@@ -296,32 +293,63 @@ fn say_what_next(region: &Region, steps: &Steps) {
     ));
 }
 
-/// Waits until the HSM ends, and ends it when this process is told to.
-fn stay(region: &Region, hsm: &HsmDescription, mut child: Child) -> Result<(), Error> {
-    let failed = "waiting for the HSM";
-    let (mut woken, waker) = UnixStream::pair().map_err(Error::io(failed))?;
-    for signal in [SIGTERM, SIGINT, SIGCHLD] {
-        let waker = waker.try_clone().map_err(Error::io(failed))?;
-        signal_hook::low_level::pipe::register(signal, waker).map_err(Error::io(failed))?;
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::{Arguments, Command};
+
+    fn options(line: &str) -> UpOptions {
+        let line = format!("strongroom up {line}");
+        match Arguments::try_parse_from(line.split_whitespace()).map(|parsed| parsed.command) {
+            Ok(Command::Up(options)) => options,
+            _ => panic!("{line}"),
+        }
     }
-    loop {
-        if let Some(status) = child.try_wait().map_err(Error::io(failed))? {
-            if status.success() {
-                return Ok(());
-            }
-            return Err(Error::Program { program: "the HSM", problem: status.to_string() });
-        }
-        woken.read_exact(&mut [0]).map_err(Error::io(failed))?;
-        if child.try_wait().map_err(Error::io(failed))?.is_none() {
-            match Administration::connect(region, hsm).and_then(|mut a| a.shut_down()) {
-                // It does not listen yet, or not any more: the signal reaches it all the same.
-                Err(Error::NotRunning(_) | Error::Unreachable { .. }) => {
-                    if let Some(process) = Process::of(region, hsm) {
-                        process.terminate()?;
-                    }
-                }
-                other => other?,
-            }
-        }
+
+    fn resized(description: &Description, count: usize) -> Description {
+        let mut description = description.clone();
+        resize(&mut description, count, &options("")).unwrap();
+        description
+    }
+
+    #[test]
+    fn only_the_first_hsm_makes_a_cluster() {
+        let empty = Description { cluster_id: "cluster-1".to_owned(), hsms: Vec::new() };
+        let three = resized(&empty, 3);
+        let joins: Vec<bool> = three.hsms.iter().map(|hsm| hsm.joins).collect();
+        assert_eq!(joins, [false, true, true]);
+        let seven = resized(&three, 7);
+        assert_eq!(seven.hsms[..3], three.hsms);
+        let mut places: Vec<_> = seven.hsms.iter().map(HsmDescription::clients).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 7);
+    }
+
+    #[test]
+    fn the_last_hsms_leave_and_stay_in_the_description_until_they_have() {
+        let empty = Description { cluster_id: "cluster-1".to_owned(), hsms: Vec::new() };
+        let five = resized(&empty, 5);
+        let three = resized(&five, 3);
+        assert_eq!(three.hsms.len(), 5);
+        assert_eq!(three.staying(), five.hsms[..3]);
+        assert_eq!(resized(&three, 3), three, "an interrupted `up` is only finished");
+        // What leaves does not come back: others are made.
+        let four = resized(&three, 4);
+        assert_eq!(four.hsms.len(), 6);
+        assert_eq!(four.staying().len(), 4);
+    }
+
+    #[test]
+    fn an_hsm_that_is_replaced_counts_as_one() {
+        let empty = Description { cluster_id: "cluster-1".to_owned(), hsms: Vec::new() };
+        let mut three = resized(&empty, 3);
+        let successor = Some("hsm-new".to_owned());
+        three.hsms[1].leaving = Some(Leaving { force: true, successor });
+        assert_eq!(resized(&three, 3), three);
+        let one = resized(&three, 1);
+        assert_eq!(one.hsms[1].leaving, Some(Leaving { force: true, successor: None }));
     }
 }

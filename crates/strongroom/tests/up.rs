@@ -31,7 +31,8 @@ impl Region {
 
     fn run(&self, command: &str) -> Output {
         let address = self.address.to_string();
-        let more: &[&str] = if command == "up" { &["--address", &address] } else { &[] };
+        let up = ["--hsms", "1", "--address", &address];
+        let more: &[&str] = if command == "up" { &up } else { &[] };
         Command::new(PROGRAM)
             .arg(command)
             .arg("--dir")

@@ -71,8 +71,12 @@ pub enum AdminOperation {
 }
 
 /// Report the HSM's state.
-#[derive(Clone, PartialEq, Message)]
-pub struct Status {}
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Status {
+    /// With [`StatusReply::state_digest`].
+    #[prost(bool, tag = "1")]
+    pub digest: bool,
+}
 
 /// Take the owner's certificates.
 #[derive(Clone, PartialEq, Message)]
@@ -413,6 +417,10 @@ pub struct StatusReply {
     /// The epoch of the cluster's secrets.
     #[prost(uint64, tag = "29")]
     pub secrets_epoch: u64,
+    /// SHA-256 over the state at `log_index`, where it was asked for: the same on every HSM that is
+    /// so far.
+    #[prost(bytes = "vec", tag = "30")]
+    pub state_digest: Vec<u8>,
 }
 
 /// What an HSM does now.

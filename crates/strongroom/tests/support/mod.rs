@@ -128,7 +128,7 @@ impl Hsm {
     }
 
     pub(crate) fn status(&self) -> strongroom_wire::admin::StatusReply {
-        self.admin(AdminOperation::Status(Status {})).status.unwrap()
+        self.admin(AdminOperation::Status(Status { digest: false })).status.unwrap()
     }
 
     /// A client's connection to port 2223, which trusts anybody.
