@@ -3,10 +3,13 @@
 //! A ticket alone is worth nothing: its key has signed this very channel, and the login that it names
 //! is still open.
 
+use std::sync::Arc;
+
 use cryptoki_sys::*;
-use strongroom_vault::{Actor, ClientId, Personality, Phase, State};
+use strongroom_vault::{Actor, ClientId, LoginId, Personality, Phase, Principal, State};
 use strongroom_wire::message::{self, Attach, ClusterPhase, Hello, HelloReply, Outcome};
 
+use crate::cluster::hsms_and_zone;
 use crate::connection::Connection;
 use crate::error::Error;
 
@@ -27,8 +30,11 @@ impl Connection {
         }
         self.level = Some(level);
         tracing::debug!(peer = %self.channel.peer, client = ?hello.client_name, "hello");
-        let (cluster_id, phase, personality) = self
-            .glance(|state| (state.cluster_id().to_owned(), state.phase(), state.personality()));
+        let hsm_id = self.engine.identity.hsm_id.clone();
+        let (cluster_id, phase, personality, (hsms, zone)) = self.glance(|state| {
+            let place = hsms_and_zone(state, &hsm_id);
+            (state.cluster_id().to_owned(), state.phase(), state.personality(), place)
+        });
         let phase = match phase {
             Phase::Uninitialized => ClusterPhase::Uninitialized,
             Phase::Initialized => ClusterPhase::Initialized,
@@ -41,15 +47,14 @@ impl Connection {
         };
         Ok(Outcome::Hello(HelloReply {
             api_level: level,
-            hsm_id: self.engine.identity.hsm_id.clone(),
+            hsm_id,
             cluster_id,
             phase: phase.into(),
             personality: personality.into(),
             server_nonce,
             fips_mode: self.engine.identity.fips_mode,
-            // One until HSMs replicate.
-            hsms: 1,
-            zone: String::new(),
+            hsms,
+            zone,
         }))
     }
 
@@ -67,11 +72,14 @@ impl Connection {
                 .check(&attach.ticket, &attach.proof, &self.channel.binding, client, &domain)
                 .map_err(|error| Error::caller(CKR_USER_NOT_LOGGED_IN, error.to_string()))?;
             // The login itself decides: it may have ended since the ticket was issued.
-            let (who, client_key) = self.glance(|state| {
-                let who = state.principal(Actor::Login(claim.login));
-                (who, state.login(claim.login).map(|login| login.client_key))
-            });
-            let who = who?;
+            let (who, client_key) = match self.login_of(claim.login) {
+                // It may have been opened a moment ago, by way of another HSM.
+                Err(_) => {
+                    self.engine.read_barrier()?;
+                    self.login_of(claim.login)?
+                }
+                known => known?,
+            };
             if who.user() != Some(claim.user)
                 || who.role() != Some(claim.role)
                 || client_key != Some(claim.client_key)
@@ -90,6 +98,16 @@ impl Connection {
         }
         self.client = Some(self.engine.clients.attach(client));
         Ok(())
+    }
+
+    /// Who stands behind a login, and the client key that it was opened with.
+    fn login_of(&mut self, login: LoginId) -> Result<(Principal, Option<[u8; 32]>), Error> {
+        let engine = Arc::clone(&self.engine);
+        self.glance(|state| {
+            let who = engine.apart.principal(state, Actor::Login(login))?;
+            let known = state.login(login).map(|known| known.client_key);
+            Ok((who, known.or_else(|| engine.apart.login(login).map(|apart| apart.client_key))))
+        })
     }
 
     pub(crate) fn detach(&mut self) {

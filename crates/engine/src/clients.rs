@@ -113,6 +113,14 @@ impl Clients {
         Some(context)
     }
 
+    /// A login that began here while this HSM was cut off has come to nothing.
+    pub(crate) fn end_login(&self, id: LoginId) {
+        if let Some(context) = lock(&self.logins).get(&id).and_then(|known| known.context.as_ref())
+        {
+            context.end();
+        }
+    }
+
     /// A connection uses a login no longer.
     pub(crate) fn leave_login(&self, id: LoginId, now_ms: u64) {
         if let Some(known) = lock(&self.logins).get_mut(&id) {

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use strongroom_vault::{
-    Actor, Command, Entry, LogIndex, LoginId, Personality, Principal, State, UserId,
+    Actor, Command, Entry, LogIndex, LoginId, Personality, Principal, ReplicationError, State,
+    UserId,
 };
-use strongroom_wire::message::{Operation, Outcome, Reply, Request, SessionObject};
+use strongroom_wire::message::{Operation, Outcome, Reply, Request, Retry, SessionObject};
 
 use crate::audit::{Function, Use, UseBuffer};
 use crate::cache::HotObjects;
 use crate::clients::{ClientContext, LoginContext};
+use crate::cluster::UNKNOWN_TOPOLOGY;
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -55,6 +57,8 @@ pub struct Connection {
     pub(crate) saw: LogIndex,
     /// Session objects that the running request made or changed.
     pub(crate) handed_out: Vec<SessionObject>,
+    /// The newest change of the topology, and the index at which that was so.
+    pub(crate) topology: (LogIndex, LogIndex),
 }
 
 impl Connection {
@@ -73,6 +77,7 @@ impl Connection {
             call: Call::default(),
             saw: LogIndex(0),
             handed_out: Vec::new(),
+            topology: UNKNOWN_TOPOLOGY,
         }
     }
 
@@ -103,6 +108,7 @@ impl Connection {
         let result = self.engine.wait(self.saw).and(result);
         let log_index = self.saw.max(LogIndex(seen_index)).min(self.durable()).0;
         let mut session_objects = std::mem::take(&mut self.handed_out);
+        let mut retry = Retry::Never;
         let (status, message, outcome) = match result {
             Ok(outcome) => (CKR_OK, String::new(), outcome),
             Err(error) => {
@@ -110,10 +116,20 @@ impl Connection {
                     tracing::error!(%error, peer = %self.channel.peer, "a request failed by the HSM's fault");
                 }
                 session_objects.clear();
+                retry = error.retry();
                 (error.ckr(), error.to_string(), None)
             }
         };
-        Reply { sequence, log_index, status, message, outcome, session_objects, ..Reply::default() }
+        Reply {
+            sequence,
+            log_index,
+            status,
+            message,
+            outcome,
+            retry: retry.into(),
+            topology: self.topology_version(),
+            session_objects,
+        }
     }
 
     fn run(
@@ -126,6 +142,12 @@ impl Connection {
         if matches!(operation, Operation::Ping(_)) {
             return Ok(None);
         }
+        if self.engine.is_draining() {
+            return Err(ReplicationError::Stopping.into());
+        }
+        if seen > self.durable() && self.attached() {
+            self.engine.seen_by_client(seen);
+        }
         self.engine.wait(seen)?;
         if let Operation::Hello(hello) = operation {
             return self.hello(&hello).map(Some);
@@ -137,8 +159,13 @@ impl Connection {
             }
             None => return Err(Error::arguments("a connection begins with Hello")),
         }
+        if !is_answered_always(&operation) {
+            self.engine.check_contact()?;
+        }
         match operation {
             Operation::Ping(_) | Operation::Hello(_) => Ok(None),
+            Operation::Topology(_) => Ok(Some(self.topology())),
+            Operation::ClusterInfo(_) => Ok(Some(self.cluster_info())),
             Operation::Attach(attach) => self.attach(&attach).map(|()| None),
             Operation::Login(login) => self.log_in(&login).map(Some),
             Operation::HsmInfo(_) => self.hsm_info().map(Some),
@@ -182,15 +209,13 @@ impl Connection {
             Operation::InitToken(m) => self.init_token(&m).map(|()| None),
             Operation::InitPin(m) => self.init_pin(&m).map(|()| None),
             Operation::RestoreObjects(m) => self.restore_objects(&m).map(|()| None),
-            Operation::Topology(_)
-            | Operation::ClusterInfo(_)
-            | Operation::SetJoinPolicy(_)
-            | Operation::ApproveJoin(_)
-            | Operation::SetCutOffPolicy(_)
-            | Operation::SetRecoveryKeys(_)
-            | Operation::ClusterCsr(_)
-            | Operation::InstallClusterCertificate(_) => {
-                Err(Error::arguments("this HSM does not know the operation"))
+            Operation::SetJoinPolicy(m) => self.set_join_policy(m).map(|()| None),
+            Operation::ApproveJoin(m) => self.approve_join(&m).map(|()| None),
+            Operation::SetCutOffPolicy(m) => self.set_cut_off_policy(m).map(|()| None),
+            Operation::SetRecoveryKeys(m) => self.set_recovery_keys(m).map(|()| None),
+            Operation::ClusterCsr(_) => self.cluster_csr().map(Some),
+            Operation::InstallClusterCertificate(m) => {
+                self.install_cluster_certificate(&m).map(|()| None)
             }
             // Answered by `run`, attached or not.
             Operation::Ping(_)
@@ -200,6 +225,8 @@ impl Connection {
             | Operation::HsmInfo(_)
             | Operation::ListUsers(_)
             | Operation::TokenInfo(_)
+            | Operation::Topology(_)
+            | Operation::ClusterInfo(_)
             | Operation::ListMechanisms(_) => Err(Error::Bug("dispatch")),
         }
     }
@@ -248,8 +275,9 @@ impl Connection {
         look: impl FnOnce(&State, &Principal) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let actor = self.actor();
+        let engine = Arc::clone(&self.engine);
         self.glance(|state| {
-            let who = state.principal(actor)?;
+            let who = engine.apart.principal(state, actor)?;
             look(state, &who)
         })
     }
@@ -285,6 +313,12 @@ impl Connection {
         lowest_unanswered: u64,
         command: Command,
     ) -> Result<strongroom_vault::Outcome, Error> {
+        if let Actor::Login(login) = actor
+            && self.engine.apart.login(login).is_some()
+        {
+            // The cluster has to know the login first.
+            self.engine.settle()?;
+        }
         let entry = Entry {
             time_ms: (self.engine.clock)(),
             client: self.client.as_ref().map(|client| client.id).unwrap_or_default(),
@@ -342,6 +376,19 @@ impl Connection {
         };
         self.uses.record(&record, self.engine.uses.log());
     }
+}
+
+/// What an HSM answers however long it has been cut off: it tells where else to go, or ends something.
+fn is_answered_always(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Topology(_)
+            | Operation::ClusterInfo(_)
+            | Operation::HsmInfo(_)
+            | Operation::ListMechanisms(_)
+            | Operation::CloseSession(_)
+            | Operation::Logout(_)
+    )
 }
 
 impl Drop for Connection {

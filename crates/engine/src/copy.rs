@@ -19,12 +19,20 @@ impl Connection {
         }
         let template = template::attributes(request.template)?;
         let personality = self.personality();
-        let (object, meta) = self.look_up(Handle(request.handle), |state, who, object| {
+        let found = self.look_up(Handle(request.handle), |state, who, object| {
             state.authorise(who, &Action::Copy(object))?;
             let meta = attributes::copy(&object.meta, personality, who, &template)?;
             state.authorise(who, &Action::Create { meta: &meta })?;
             Ok(meta)
-        })?;
+        });
+        let (object, meta) = match found {
+            Ok(found) => found,
+            // The look for the object may have brought the state to where this request has run.
+            Err(error) => match self.copied_before()? {
+                Some(made) => return keys::object_reply(&[made]),
+                None => return Err(error),
+            },
+        };
         self.engine.self_tested()?;
         let content = object.content(self)?;
         let made = self.make_of(meta, &content)?;

@@ -1,19 +1,21 @@
 //! The HSM: what its connections share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use strongroom_vault::{
     Actor, ClientId, Command, Entry, Handle, LogIndex, LoginId, Object, Outcome, Refusal,
-    Replicator,
+    ReplicationError, Replicator,
 };
 
+use crate::apart::Apart;
 use crate::audit::{UseBuffers, UseLog};
+use crate::barrier::Barriers;
 use crate::cache::Contents;
 use crate::clients::Clients;
 use crate::connection::{Channel, Connection};
 use crate::content::Content;
+use crate::desk::ClusterDesk;
 use crate::error::Error;
 use crate::kept::Keeping;
 use crate::mask::Masking;
@@ -22,9 +24,6 @@ use crate::password::Passwords;
 use crate::secrets::EpochSecrets;
 use crate::ticket::Tickets;
 
-/// How long a request waits for this HSM to catch up with what its client, or the request itself,
-/// has seen.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How often absent clients and logins are looked for, in milliseconds.
 const ABSENCE_CHECK_MS: u64 = 60_000;
 /// Logins closed by one entry of the log.
@@ -51,6 +50,13 @@ pub struct Engine {
     pub(crate) contents: Contents,
     pub(crate) clients: Clients,
     pub(crate) uses: UseBuffers,
+    pub(crate) desk: Arc<dyn ClusterDesk>,
+    pub(crate) barriers: Barriers,
+    pub(crate) apart: Apart,
+    /// The HSM stops in order: clients go elsewhere.
+    draining: AtomicBool,
+    /// The newest index that a client who is logged in has seen, where it was newer than this HSM.
+    seen: AtomicU64,
     connections: AtomicU64,
     /// The index at the last sweep of the cache.
     swept: AtomicU64,
@@ -67,7 +73,7 @@ impl Engine {
         use_log: Arc<dyn UseLog>,
         options: Options,
     ) -> Arc<Self> {
-        let Options { clock, password_cost } = options;
+        let Options { clock, password_cost, desk, local_counters } = options;
         let first_handle = first_session_handle(clock());
         Arc::new(Self {
             replicator,
@@ -80,6 +86,11 @@ impl Engine {
             contents: Contents::default(),
             clients: Clients::new(first_handle),
             uses: UseBuffers::new(use_log),
+            desk,
+            barriers: Barriers::default(),
+            apart: Apart::new(local_counters),
+            draining: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             absence_checked_ms: AtomicU64::new(0),
@@ -99,6 +110,27 @@ impl Engine {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// From now on every request is sent to another HSM; those that run come to their end. To be called
+    /// when the process is about to stop, while its connections still are served.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The newest log index that a client who is logged in has seen and this HSM had not. An HSM that
+    /// does not come to it was put back to an older state, or its cluster was.
+    #[must_use]
+    pub fn newest_seen_by_clients(&self) -> LogIndex {
+        LogIndex(self.seen.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn seen_by_client(&self, index: LogIndex) {
+        self.seen.fetch_max(index.0, Ordering::Relaxed);
+    }
+
     pub(crate) fn disconnected(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -107,6 +139,11 @@ impl Engine {
     /// key use, forgets destroyed objects, and clients and logins that are gone for long.
     pub fn housekeeping(&self) {
         self.uses.drain();
+        if !self.is_cut_off()
+            && let Err(error) = self.settle()
+        {
+            tracing::warn!("what happened while this HSM was cut off is not settled yet: {error}");
+        }
         self.sweep();
         let now_ms = (self.clock)();
         let checked_ms = self.absence_checked_ms.load(Ordering::Relaxed);
@@ -128,7 +165,9 @@ impl Engine {
                 .retain(|handle, id| state.object(handle).is_some_and(|object| object.id == id));
             // A login that ended by way of another HSM has ended its private session objects.
             self.clients.destroy_objects_where(|object| {
-                object.needs().is_some_and(|login| state.login(login).is_none())
+                object.needs().is_some_and(|login| {
+                    state.login(login).is_none() && self.apart.login(login).is_none()
+                })
             });
         }
     }
@@ -142,28 +181,30 @@ impl Engine {
         if logins.is_empty() {
             return;
         }
-        let closed = self.propose(Entry {
-            time_ms: now_ms,
-            client: ClientId::default(),
-            sequence: 0,
-            lowest_unanswered: 0,
-            actor: Actor::System,
-            command: Command::CloseLogins { logins },
-        });
-        if let Err(error) = closed {
+        if let Err(error) = self.propose_own(Command::CloseLogins { logins }) {
             tracing::warn!(%error, "could not close the logins of absent clients");
         }
     }
 
     /// Proposes an entry; what came of it, and its index.
     pub(crate) fn propose(&self, entry: Entry) -> Result<(LogIndex, Outcome), Error> {
-        let committed = self.replicator.propose(entry)?;
+        let committed = match self.replicator.propose(entry) {
+            Err(ReplicationError::CutOff) => return Err(self.no_change()),
+            committed => committed?,
+        };
         Ok((committed.index, committed.result?))
     }
 
-    /// Waits until `index` is durable and applied here.
-    pub(crate) fn wait(&self, index: LogIndex) -> Result<(), Error> {
-        if self.replicator.state().wait(index, PATIENCE) { Ok(()) } else { Err(Error::Behind) }
+    /// Proposes an entry of the HSM's own, which is not retried under an idempotency key.
+    pub(crate) fn propose_own(&self, command: Command) -> Result<(LogIndex, Outcome), Error> {
+        self.propose(Entry {
+            time_ms: (self.clock)(),
+            client: ClientId::default(),
+            sequence: 0,
+            lowest_unanswered: 0,
+            actor: Actor::System,
+            command,
+        })
     }
 
     /// Runs the backend's known-answer tests before the process first uses any algorithm; afterwards

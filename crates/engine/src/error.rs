@@ -2,6 +2,7 @@
 
 use cryptoki_sys::*;
 use strongroom_vault::{Refusal, ReplicationError};
+use strongroom_wire::message::Retry;
 
 /// Why a request got no answer but a status.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,15 @@ pub(crate) enum Error {
     /// The cluster's fault: this HSM is behind what the client has seen already.
     #[error("this HSM has not caught up with what you have seen; ask another one, or again")]
     Behind,
+    /// The cluster's fault: this HSM is cut off from the majority. Nothing was done.
+    #[error("{0}")]
+    CutOff(String),
+    /// Nobody's: others are before this caller.
+    #[error("too many passwords are being checked; try again later")]
+    Busy,
+    /// Storage's fault: failed logins can't be counted, so none is tried.
+    #[error("failed logins can't be counted on this HSM; ask another one")]
+    Counters,
     /// Storage's fault: a sealed record is missing, does not open, or is not what the vault says.
     #[error("a stored record failed its check: {0}")]
     Damaged(&'static str),
@@ -65,10 +75,30 @@ impl Error {
             Self::Caller { ckr, .. } => *ckr,
             Self::Refused(refusal) => refusal.ckr,
             Self::Crypto(error) => error.ckr(),
-            Self::Replication(_) | Self::Behind | Self::Damaged(_) | Self::SelfTest => {
-                CKR_DEVICE_ERROR
-            }
+            Self::Replication(_)
+            | Self::Behind
+            | Self::CutOff(_)
+            | Self::Counters
+            | Self::Damaged(_)
+            | Self::SelfTest => CKR_DEVICE_ERROR,
+            Self::Busy => CKR_FUNCTION_FAILED,
             Self::Bug(_) => CKR_GENERAL_ERROR,
+        }
+    }
+
+    /// Whether the same request may do better, and where.
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Replication(ReplicationError::Stopping | ReplicationError::CutOff)
+            | Self::Behind
+            | Self::CutOff(_)
+            | Self::Busy
+            | Self::Counters
+            | Self::Damaged(_)
+            | Self::SelfTest => Retry::Elsewhere,
+            // It may have happened, or the disk failed before that was known.
+            Self::Replication(_) => Retry::Again,
+            Self::Caller { .. } | Self::Refused(_) | Self::Crypto(_) | Self::Bug(_) => Retry::Never,
         }
     }
 
@@ -91,6 +121,16 @@ mod tests {
         let renamed = error.renamed(CKR_OBJECT_HANDLE_INVALID, CKR_KEY_HANDLE_INVALID);
         assert_eq!(renamed.ckr(), CKR_KEY_HANDLE_INVALID);
         assert_eq!(renamed.to_string(), Refusal::no_such_object().message);
+    }
+
+    #[test]
+    fn what_another_hsm_may_do_is_not_final() {
+        let stopping = Error::from(ReplicationError::Stopping);
+        for error in [stopping, Error::Behind, Error::CutOff("why".to_owned()), Error::SelfTest] {
+            assert_eq!((error.ckr(), error.retry()), (CKR_DEVICE_ERROR, Retry::Elsewhere));
+        }
+        assert_eq!(Error::from(ReplicationError::NoQuorum).retry(), Retry::Again);
+        assert_eq!(Error::not_logged_in().retry(), Retry::Never);
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! |---|---|
 //! | `engine`, `connection`, `attach` | the HSM; one connection and its dispatch; Hello and Attach |
 //! | `login`, `password`, `ticket`, `clients` | proving who one is |
+//! | `cluster`, `desk` | which HSMs there are, and what admins decide for all of them |
+//! | `contact`, `barrier`, `apart` | in touch with the majority, or cut off from it |
 //! | `users`, `token` | users; C_InitToken, C_InitPIN, C_GetTokenInfo |
 //! | `keys`, `material`, `copy` | new objects: generated, given, unwrapped, copied |
 //! | `objects`, `search` | attributes, destruction, C_FindObjects |
@@ -25,14 +27,19 @@
 
 #![forbid(unsafe_code)]
 
+mod apart;
 mod attach;
 pub mod audit;
+mod barrier;
 mod cache;
 mod clients;
+mod cluster;
 mod connection;
+mod contact;
 mod content;
 mod copy;
 mod der;
+mod desk;
 mod engine;
 mod error;
 #[doc(hidden)]
@@ -59,6 +66,7 @@ mod wrapping;
 
 pub use audit::UseLog;
 pub use connection::{Channel, Connection};
+pub use desk::{ClusterDesk, LocalCounters, LocalFailures, Standing};
 pub use engine::{Engine, Identity};
 pub use options::{Clock, Options, PasswordCost};
 pub use secrets::{EngineSecrets, EpochSecrets};

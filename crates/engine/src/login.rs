@@ -7,13 +7,16 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_vault::{Actor, Command, Outcome, Personality, Phase, Role, User};
+use strongroom_vault::{Actor, Command, LoginId, Outcome, Personality, Phase, Role, User};
 use strongroom_wire::limits;
 use strongroom_wire::message::{self, Login, LoginReply};
 
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::ticket::Claim;
+
+/// What is told of every login that fails.
+pub(crate) const WRONG: &str = "user name, role or password is wrong";
 
 impl Connection {
     /// C_Login: proves a password, gives a ticket. The connection itself stays what it is: the
@@ -26,15 +29,30 @@ impl Connection {
             .map_err(|_| Error::arguments("an Ed25519 public key has 32 bytes"))?;
         let role = requested_role(login.role)?;
         self.check_pin_is_set(role)?;
-        let user = self.prove(&login.user, role, &login.password)?;
+        let user = match self.prove(&login.user, role, &login.password) {
+            // Applications start then, too.
+            Err(Error::CutOff(_)) => return self.log_in_apart(login, role, public_key),
+            user => user?,
+        };
         let open = Command::OpenLogin { user: user.id, epoch: user.epoch, client_key: public_key };
         let Outcome::LoginOpened(id) = self.step(Actor::Anonymous, open)? else {
             return Err(Error::Bug("login"));
         };
-        let claim = Claim { login: id, user: user.id, role, client_key: public_key };
+        self.give_ticket(id, &user, public_key)
+    }
+
+    /// The ticket of a login that was opened.
+    pub(crate) fn give_ticket(
+        &mut self,
+        login: LoginId,
+        user: &User,
+        client_key: [u8; 32],
+    ) -> Result<message::Outcome, Error> {
+        let claim = Claim { login, user: user.id, role: user.role, client_key };
         let domain = self.glance(strongroom_vault::State::masking_domain);
         let ticket = self.engine.tickets.issue(claim, &domain)?;
-        Ok(message::Outcome::Login(LoginReply { ticket, user_id: user.id.0, role: login.role }))
+        let role = wire_role(user.role).into();
+        Ok(message::Outcome::Login(LoginReply { ticket, user_id: user.id.0, role }))
     }
 
     /// C_Login: "CKR_USER_PIN_NOT_INITIALIZED: … the normal user's PIN has not yet been initialized
@@ -62,6 +80,8 @@ impl Connection {
     /// CKR_PIN_INCORRECT, CKR_PIN_LOCKED.
     pub(crate) fn prove(&mut self, name: &str, role: Role, password: &[u8]) -> Result<User, Error> {
         let engine = Arc::clone(&self.engine);
+        // Failures that were counted here while this HSM was cut off count.
+        engine.settle()?;
         let turn = engine.passwords.turn()?;
         let user = if name.chars().count() > limits::USER_NAME_CHARS_MAX {
             None
@@ -79,7 +99,7 @@ impl Connection {
             Some(user) if right && user.role == role => Ok(user),
             _ => {
                 tracing::info!(role = ?role, "a login failed");
-                Err(Error::caller(CKR_PIN_INCORRECT, "user name, role or password is wrong"))
+                Err(Error::caller(CKR_PIN_INCORRECT, WRONG))
             }
         }
     }
@@ -94,6 +114,9 @@ impl Connection {
         self.hot.clear();
         let objects = &self.client()?.objects;
         objects.destroy_where(|o| o.is_private() && o.login == Some(login.id));
+        if self.engine.apart.end(login.id) {
+            return Ok(());
+        }
         let close = Command::CloseLogins { logins: vec![login.id] };
         match self.step(Actor::Login(login.id), close) {
             // It had ended already: the password changed, or the user is gone.

@@ -93,14 +93,8 @@ impl Connection {
         if let Some(found) = self.view(look)? {
             return Ok(found);
         }
-        self.read_barrier()?;
+        self.engine.read_barrier()?;
         self.view(look)?.ok_or_else(|| Refusal::no_such_object().into())
-    }
-
-    /// Waits until everything that was committed before is applied here.
-    pub(crate) fn read_barrier(&mut self) -> Result<(), Error> {
-        let index = self.engine.replicator.read_barrier()?;
-        self.engine.wait(index)
     }
 
     /// C_GetAttributeValue.
@@ -160,7 +154,12 @@ impl Connection {
         request: SetAttributes,
     ) -> Result<Option<Outcome>, Error> {
         let template = template::attributes(request.template)?;
-        match self.object(Handle(request.handle))? {
+        let object = match self.object(Handle(request.handle)) {
+            // The look for the object may have brought the state to where this request has run.
+            Err(_) if self.already_done()? => return Ok(None),
+            object => object?,
+        };
+        match object {
             Seen::Token(object) => {
                 if !self.already_done()? {
                     self.set_token_attributes(&object, &template)?;
@@ -268,6 +267,8 @@ impl Connection {
             Err(_) if handle.is_session() && self.client()?.objects.destroyed_by(sequence) => {
                 return Ok(());
             }
+            // The look for the object may have brought the state to where this request has run.
+            Err(_) if !handle.is_session() && self.already_done()? => return Ok(()),
             object => object?,
         };
         self.may(&Action::Destroy(object.record()))?;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::desk::{ClusterDesk, LocalCounters, no_desk};
+
 /// Milliseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -13,11 +15,20 @@ pub struct Options {
     pub clock: Clock,
     /// What a new password's verifier costs.
     pub password_cost: PasswordCost,
+    /// The HSM's part in the cluster; by default it is alone.
+    pub desk: Arc<dyn ClusterDesk>,
+    /// Where failed logins are counted while the HSM is cut off. Without it nobody logs in then.
+    pub local_counters: Option<Arc<dyn LocalCounters>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clock: Arc::new(system_time_ms), password_cost: PasswordCost::default() }
+        Self {
+            clock: Arc::new(system_time_ms),
+            password_cost: PasswordCost::default(),
+            desk: no_desk(),
+            local_counters: None,
+        }
     }
 }
 

@@ -93,15 +93,12 @@ impl Passwords {
     /// attempts, and of log entries that they write, is bounded by the hash's cost.
     ///
     /// # Errors
-    /// CKR_FUNCTION_FAILED where too many others wait.
+    /// [`Error::Busy`] where too many others wait.
     pub(crate) fn turn(&self) -> Result<Turn<'_>, Error> {
         let take = |free: usize| free.checked_sub(1);
         let taken = || self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
         if !self.freed.wait(PATIENCE, taken) {
-            return Err(Error::caller(
-                CKR_FUNCTION_FAILED,
-                "too many passwords are being checked; try again later",
-            ));
+            return Err(Error::Busy);
         }
         Ok(Turn(self))
     }

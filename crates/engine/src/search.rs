@@ -46,12 +46,11 @@ impl Connection {
         let template = template::attributes(request.template)?;
         let max = (request.max as usize).clamp(1, limits::FIND_HANDLES_MAX);
         let after = Handle(request.after);
-        let mut page = self.page(&template, after, max)?;
-        if page.handles.is_empty() {
-            // Nothing is said to be missing before everything committed so far was looked at.
-            self.read_barrier()?;
-            page = self.page(&template, after, max)?;
+        if after == Handle(0) {
+            // What a search does not find is missing: so it begins with everything committed so far.
+            self.engine.read_barrier()?;
         }
+        let mut page = self.page(&template, after, max)?;
         let more = page.is_full() || page.unsealed >= UNSEALED_MAX;
         page.handles.truncate(max);
         Ok(Outcome::Found(FoundReply { handles: page.handles, more }))

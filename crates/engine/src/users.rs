@@ -112,6 +112,8 @@ impl Connection {
 
     /// Everybody may know the users (cloudhsm-cli `user list` needs no login).
     pub(crate) fn list_users(&mut self) -> Result<message::Outcome, Error> {
+        // A user who is not among them is missing.
+        self.engine.read_barrier()?;
         let users = self.glance(|state| {
             state
                 .users()

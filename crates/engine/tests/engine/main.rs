@@ -3,11 +3,15 @@
 //! Each module is one subject. `support` has the HSM and the client that they share.
 
 mod attributes;
+mod cluster;
 mod concurrency;
 mod copies;
+mod cut_off;
+mod follower;
 mod keys;
 mod logins;
 mod malformed;
+mod memory;
 mod operations;
 mod permissions;
 mod restored;

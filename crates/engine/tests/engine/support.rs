@@ -1,165 +1,23 @@
 //! An HSM whose log is a vector, and a client that speaks to it without a network.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use strongroom_crypto::SecretBytes;
 use strongroom_engine::{
     Channel, Connection, Engine, EngineSecrets, Identity, Options, PasswordCost, UseLog,
 };
-use strongroom_vault::{
-    Actor, Change, ClientId, Command, Committed, Entry, JoinPolicy, LogIndex, ObjectId,
-    Personality, ReplicationError, Replicator, SharedState, State, codec,
-};
+use strongroom_vault::{Command, JoinPolicy, Personality, Replicator};
 use strongroom_wire::message::{
     self, Attach, Attribute, Hello, Login, Mechanism, Operation, Outcome, Parameter, Reply,
     Request, RestoreObjects, Role, SessionObject, Template,
 };
 
+pub(crate) use crate::memory::*;
+
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
-
-thread_local! {
-    /// Each test has its own time.
-    static CLOCK: Cell<u64> = const { Cell::new(1_700_000_000_000) };
-}
-
-fn now_ms() -> u64 {
-    CLOCK.get()
-}
-
-/// Lets time pass on this thread.
-pub(crate) fn pass_ms(ms: u64) {
-    CLOCK.set(CLOCK.get() + ms);
-}
-
-/// A replicator of one voter whose disk is memory: records and blobs as a store would have them.
-pub(crate) struct Memory {
-    order: Mutex<()>,
-    shared: SharedState,
-    records: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
-    blobs: Mutex<HashMap<ObjectId, Vec<u8>>>,
-    /// Every entry, encoded as the log has it.
-    log: Mutex<Vec<Vec<u8>>>,
-    fails: AtomicBool,
-    /// Entries are applied and not on disk yet.
-    lags: AtomicBool,
-}
-
-impl Memory {
-    fn new() -> Self {
-        Self {
-            order: Mutex::default(),
-            shared: SharedState::new(State::new()),
-            records: Mutex::default(),
-            blobs: Mutex::default(),
-            log: Mutex::default(),
-            fails: AtomicBool::new(false),
-            lags: AtomicBool::new(false),
-        }
-    }
-
-    /// What a restart finds: the same disk, and a state built from it.
-    fn restarted(&self) -> Self {
-        let records = self.records.lock().unwrap().clone();
-        let mut state = State::new();
-        for (key, value) in &records {
-            state.load(key, value).unwrap();
-        }
-        state.finish_load().unwrap();
-        Self {
-            order: Mutex::default(),
-            shared: SharedState::new(state),
-            records: Mutex::new(records),
-            blobs: Mutex::new(self.blobs.lock().unwrap().clone()),
-            log: Mutex::new(self.log.lock().unwrap().clone()),
-            fails: AtomicBool::new(false),
-            lags: AtomicBool::new(false),
-        }
-    }
-
-    /// The last entry on the disk.
-    pub(crate) fn durable(&self) -> u64 {
-        self.shared.durable().0
-    }
-
-    /// How many logins are open.
-    pub(crate) fn shared_logins(&self) -> usize {
-        self.shared.read().logins().count()
-    }
-
-    fn system(&self, command: Command) {
-        let entry = Entry {
-            time_ms: now_ms(),
-            client: ClientId::default(),
-            sequence: 0,
-            lowest_unanswered: 0,
-            actor: Actor::System,
-            command,
-        };
-        self.propose(entry).unwrap().result.unwrap();
-    }
-}
-
-impl Replicator for Memory {
-    fn propose(&self, entry: Entry) -> Result<Committed, ReplicationError> {
-        if self.fails.load(Ordering::Relaxed) {
-            return Err(ReplicationError::NoQuorum);
-        }
-        let _order = self.order.lock().unwrap();
-        let encoded = codec::encode_entry(&entry);
-        assert_eq!(codec::decode_entry(&encoded).unwrap(), entry, "an entry survives the log");
-        self.log.lock().unwrap().push(encoded);
-        let (index, result) = {
-            let mut state = self.shared.write();
-            let index = LogIndex(state.applied().0 + 1);
-            let (result, changes) = state.apply(index, entry);
-            let mut records = self.records.lock().unwrap();
-            let mut blobs = self.blobs.lock().unwrap();
-            for change in changes {
-                match change {
-                    Change::Put { key, value } => drop(records.insert(key, value)),
-                    Change::Delete { key } => drop(records.remove(&key)),
-                    Change::PutBlob { id, blob } => drop(blobs.insert(id, blob)),
-                    Change::DeleteBlob { id } => drop(blobs.remove(&id)),
-                    Change::Clear => {
-                        records.clear();
-                        blobs.clear();
-                    }
-                }
-            }
-            (index, result)
-        };
-        if !self.lags.load(Ordering::Relaxed) {
-            self.shared.publish(index);
-        }
-        Ok(Committed { index, result })
-    }
-
-    fn read_barrier(&self) -> Result<LogIndex, ReplicationError> {
-        Ok(self.shared.durable())
-    }
-
-    fn state(&self) -> &SharedState {
-        &self.shared
-    }
-
-    fn blob(&self, id: ObjectId) -> Result<Option<Vec<u8>>, ReplicationError> {
-        Ok(self.blobs.lock().unwrap().get(&id).cloned())
-    }
-}
-
-/// Keeps blocks of use records.
-#[derive(Default)]
-pub(crate) struct Uses(pub(crate) Mutex<Vec<Vec<u8>>>);
-
-impl UseLog for Uses {
-    fn append(&self, block: Vec<u8>) {
-        self.0.lock().unwrap().push(block);
-    }
-}
 
 /// One HSM.
 pub(crate) struct Hsm {
@@ -179,16 +37,26 @@ impl Hsm {
     }
 
     fn with(memory: Arc<Memory>) -> Self {
+        let replicator = Arc::clone(&memory) as Arc<dyn Replicator>;
+        Self::of(memory, replicator, Options::default())
+    }
+
+    /// An HSM whose cluster has `memory` and that takes part in it by `replicator`.
+    pub(crate) fn of(
+        memory: Arc<Memory>,
+        replicator: Arc<dyn Replicator>,
+        options: Options,
+    ) -> Self {
         let uses = Arc::new(Uses::default());
         let engine = Engine::new(
-            Arc::clone(&memory) as Arc<dyn Replicator>,
+            replicator,
             Arc::new(EngineSecrets {
                 masking: SecretBytes::new(vec![0x11; 32]),
                 ticket: SecretBytes::new(vec![0x22; 32]),
             }),
             Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false },
             Arc::clone(&uses) as Arc<dyn UseLog>,
-            Options { clock: Arc::new(now_ms), password_cost: PasswordCost::CHEAPEST },
+            Options { clock: Arc::new(now_ms), password_cost: PasswordCost::CHEAPEST, ..options },
         );
         Self { engine, memory, uses }
     }
