@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_store::Secrets;
+use strongroom_store::Batch;
 use strongroom_vault::{Contact, NodeId, State};
 use strongroom_wire::limits::LOG_ENTRIES_KEPT;
 
@@ -11,6 +11,19 @@ use crate::{DeviceKeyHash, Error, Peer};
 
 /// Milliseconds since 1970: for stamps alone, never for a decision.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// How long a transaction takes: see [`StorageExecutor::Task`].
+pub type Latency = Arc<dyn Fn(&Batch) -> Duration + Send + Sync>;
+
+/// Where transactions of the disk run.
+#[derive(Clone)]
+pub enum StorageExecutor {
+    /// On a thread of their own, as long as the disk takes.
+    Thread,
+    /// In a task of the runtime: each sleeps for its latency, then happens at once. For a simulation,
+    /// where the disk is in memory and time is virtual.
+    Task(Latency),
+}
 
 /// How long things take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +67,12 @@ pub enum Ended {
 /// Told what happens, while it happens. Each is called from the thread that applies entries, in the
 /// log's order, before later entries are opened: it must be short, and must not propose.
 pub trait Observer: Send + Sync {
-    /// The cluster's secrets were rotated, and `sealed` has this node's copy of the new ones. Gives
-    /// the secrets with the new ones in, once they are kept.
+    /// The cluster's secrets were rotated, and `sealed` has this node's copy of the new ones: to be put
+    /// into the [`strongroom_store::Secrets`] that the node was opened with.
     ///
     /// # Errors
     /// Where the copy does not open or can't be kept: the node can't go on.
-    fn secrets_rotated(&self, epoch: u64, sealed: &[u8]) -> Result<Arc<Secrets>, Error>;
+    fn secrets_rotated(&self, epoch: u64, sealed: &[u8]) -> Result<(), Error>;
 
     /// Members came, went or changed.
     fn members_changed(&self, state: &State);
@@ -83,6 +96,8 @@ pub struct Options {
     pub fatal: Box<dyn Fn(&Error) + Send + Sync>,
     /// Told what happens; needed where secrets may be rotated.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where transactions run.
+    pub storage: StorageExecutor,
     /// Raft entries that the log keeps after they are applied.
     pub log_entries_kept: u64,
     /// Whether this node, when it leads, decides who votes. Off in tests that decide themselves.
@@ -98,6 +113,7 @@ impl Default for Options {
             seed: None,
             fatal: Box::new(abort),
             observer: None,
+            storage: StorageExecutor::Thread,
             log_entries_kept: LOG_ENTRIES_KEPT,
             manage_membership: true,
         }

@@ -15,7 +15,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Mutex;
 
 use common::{Owner, blob_of, created, entry, new_key, set_up};
-use strongroom_cluster::OneVoter;
+use strongroom_cluster::{Alone, Options};
 use strongroom_store::Folder;
 use strongroom_vault::{Command, Handle, LoginId, Outcome, Replicator, UserId};
 
@@ -25,10 +25,10 @@ const WRITER: &str = "the_process_that_writes_until_it_dies";
 const THREADS: usize = 4;
 const SIGABRT: i32 = 6;
 
-fn start(path: &Path) -> OneVoter {
+fn start(path: &Path) -> Alone {
     let folder = Folder::open(path).unwrap();
     let secrets = common::secrets(&folder);
-    OneVoter::open(folder, secrets).unwrap()
+    Alone::open(folder, secrets, Options::default()).unwrap()
 }
 
 /// Not a test by itself: what the tests below run as a process.

@@ -8,36 +8,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
 use common::{CANARY, Owner, blob_of, created, entry, new_key, new_object, set_up};
-use strongroom_cluster::{Error, OneVoter, Options, sealing};
+use strongroom_cluster::{Alone, Error, Options};
 use strongroom_store::audit::{ActorKind, ChangeRecord, Kind, Record};
 use strongroom_store::{Folder, Secrets, Store};
 use strongroom_vault::limits::{BLOB_BYTES_MAX, ENTRY_BYTES_MAX};
 use strongroom_vault::{
-    Actor, ClientId, Command, Committed, Entry, Handle, LogIndex, Outcome, ReplicationError,
-    Replicator, Role, State, codec,
+    Actor, ClientId, Command, Committed, Entry, Handle, Outcome, ReplicationError, Replicator,
+    Role, State,
 };
 use tempfile::TempDir;
 
-fn start(path: &Path) -> OneVoter {
+fn start(path: &Path) -> Alone {
     start_with(path, Options::default())
 }
 
-fn start_with(path: &Path, options: Options) -> OneVoter {
+fn start_with(path: &Path, options: Options) -> Alone {
     let folder = Folder::open(path).unwrap();
     let secrets = common::secrets(&folder);
-    OneVoter::open_with(folder, secrets, options).unwrap()
+    Alone::open(folder, secrets, options).unwrap()
 }
 
-fn apply(voter: &OneVoter, entry: Entry) -> Outcome {
+fn apply(voter: &Alone, entry: Entry) -> Outcome {
     voter.propose(entry).unwrap().result.unwrap()
 }
 
-fn create(voter: &OneVoter, owner: Owner, label: &str) -> Handle {
+fn create(voter: &Alone, owner: Owner, label: &str) -> Handle {
     created(&apply(voter, entry(owner.actor(), new_key(owner, label))))
 }
 
 /// A running HSM with a user.
-fn running(options: Options) -> (TempDir, PathBuf, OneVoter, Owner) {
+fn running(options: Options) -> (TempDir, PathBuf, Alone, Owner) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("hsm");
     let voter = start_with(&path, options);
@@ -55,7 +55,7 @@ fn stopped(path: &Path) -> (Store, State, Arc<Secrets>) {
 
 /// Creates keys from many threads at once, and checks that each blob can be read when its creation
 /// is answered.
-fn create_from_threads(voter: &OneVoter, owner: Owner, threads: usize, each: usize) {
+fn create_from_threads(voter: &Alone, owner: Owner, threads: usize, each: usize) {
     let together = Barrier::new(threads);
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -88,27 +88,6 @@ fn many_threads_share_transactions_and_see_what_they_wrote() {
     let digest = voter.state().read().digest();
     voter.stop();
     assert_eq!(start(&path).state().read().digest(), digest);
-}
-
-#[test]
-fn the_log_alone_gives_the_same_state() {
-    let (_root, path, voter, owner) = running(Options::default());
-    let handle = create(&voter, owner, "one");
-    create(&voter, owner, "two");
-    apply(&voter, entry(owner.actor(), Command::DestroyObject { handle }));
-    // A refusal is an entry too.
-    voter.propose(entry(owner.actor(), Command::DestroyObject { handle })).unwrap();
-    let digest = voter.state().read().digest();
-    voter.stop();
-
-    let (store, _, secrets) = stopped(&path);
-    let mut replayed = State::new();
-    for (index, row) in (1..).zip(store.log(0..1000).unwrap()) {
-        let plaintext = sealing::open(&secrets.cluster().unwrap().log, &row.payload).unwrap();
-        let entry = codec::decode_entry(plaintext.as_bytes()).unwrap();
-        let _ = replayed.apply(LogIndex(index), entry);
-    }
-    assert_eq!(replayed.digest(), digest);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use strongroom_cluster::OneVoter;
+use strongroom_cluster::Alone;
 use strongroom_crypto::memory;
 use strongroom_engine::{Engine, Identity, Options, UseLog};
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
@@ -57,7 +57,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
 struct Running {
     doors: Vec<Door>,
     stop_request: StopRequest,
-    replicator: Arc<OneVoter>,
+    replicator: Arc<Alone>,
     housekeeping: Housekeeping,
 }
 
@@ -92,7 +92,7 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     let site = Site::prepare(config, &path, &secrets)?;
     confine::confine(&[&path, site.socket_folder().unwrap_or(&path)]);
 
-    let replicator = Arc::new(OneVoter::open(folder, Arc::clone(&secrets))?);
+    let replicator = Arc::new(Alone::open(folder, Arc::clone(&secrets), Default::default())?);
     if let Err(e) = memory::lock_all() {
         tracing::info!("memory is not locked, so parts of it may be swapped to disk: {e}");
     }
@@ -163,7 +163,7 @@ fn open_secrets(config: &Config, folder: &Folder, seal: Arc<dyn Seal>) -> Result
 
 /// Records of key use go into the store. An HSM that cannot keep them must not use keys.
 struct AuditOfUse {
-    replicator: Arc<OneVoter>,
+    replicator: Arc<Alone>,
     stop: Stop,
 }
 

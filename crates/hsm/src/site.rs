@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use strongroom_cluster::OneVoter;
+use strongroom_cluster::Alone;
 use strongroom_engine::Engine;
 use strongroom_store::Secrets;
 use strongroom_vault::Replicator;
@@ -27,7 +27,7 @@ use crate::{Config, Endpoint, Error, tls};
 /// What the doors are opened with.
 pub(crate) struct Hsm {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) replicator: Arc<OneVoter>,
+    pub(crate) replicator: Arc<Alone>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) stop: Stop,
     pub(crate) seal: &'static str,

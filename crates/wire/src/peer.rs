@@ -394,12 +394,9 @@ pub struct SnapshotBegin {
     /// Its membership, as a log entry's payload.
     #[prost(bytes = "vec", tag = "4")]
     pub membership: Vec<u8>,
-    /// Its name: the same snapshot sent again has another.
+    /// Its name: where it stands.
     #[prost(string, tag = "5")]
     pub id: String,
-    /// The store's head of the snapshot, sealed.
-    #[prost(bytes = "vec", tag = "6")]
-    pub header: Vec<u8>,
 }
 
 /// A piece of a snapshot.

@@ -1,0 +1,176 @@
+//! What this node has heard of the others: when they answered, what they acknowledged, how their clocks
+//! stand. In memory only; by `tokio::time`, so that a simulation's time is the same for all.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use strongroom_wire::peer::{Ballot, Place};
+use tokio::time::Instant;
+
+use crate::Peer;
+use crate::raft::Vote;
+
+/// What was seen of one other node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) boot: u64,
+    pub(crate) vote: Option<Ballot>,
+    pub(crate) acknowledged: Option<Place>,
+}
+
+#[derive(Default)]
+struct Other {
+    answered: Option<Instant>,
+    /// Its clock less ours, in milliseconds.
+    clock_apart_ms: Option<i64>,
+    seen: Seen,
+}
+
+#[derive(Default)]
+struct Inner {
+    others: BTreeMap<u64, Other>,
+    /// When a leader was heard, and which.
+    leader_heard: Option<(Instant, Vote)>,
+    /// Members that known members told of, while this node has an old membership.
+    introduced: BTreeMap<u64, Peer>,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(crate) struct Contacts {
+    inner: Mutex<Inner>,
+}
+
+impl Contacts {
+    /// A leader spoke.
+    pub(crate) fn heard_leader(&self, vote: Vote) {
+        self.lock().leader_heard = Some((Instant::now(), vote));
+    }
+
+    /// How long ago one did.
+    pub(crate) fn leader_silence(&self) -> Option<Duration> {
+        self.lock().leader_heard.map(|(heard, _)| heard.elapsed())
+    }
+
+    /// `node` answered.
+    pub(crate) fn answered(&self, node: u64, its_clock_ms: u64, our_clock_ms: u64) {
+        let mut inner = self.lock();
+        let other = inner.others.entry(node).or_default();
+        other.answered = Some(Instant::now());
+        if its_clock_ms != 0 {
+            let apart = i128::from(its_clock_ms) - i128::from(our_clock_ms);
+            let apart = apart.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+            other.clock_apart_ms = i64::try_from(apart).ok();
+        }
+    }
+
+    /// How long ago `node` answered.
+    pub(crate) fn silence(&self, node: u64) -> Option<Duration> {
+        self.lock().others.get(&node).and_then(|other| other.answered).map(|at| at.elapsed())
+    }
+
+    /// The voters' clocks against ours: the one in the middle, ours among them. `None` until all but a
+    /// minority have told theirs.
+    pub(crate) fn clock_apart_ms(&self, voters: &[u64], this: u64) -> Option<i64> {
+        let inner = self.lock();
+        let mut apart: Vec<i64> = voters
+            .iter()
+            .filter_map(|voter| {
+                if *voter == this {
+                    Some(0)
+                } else {
+                    inner.others.get(voter).and_then(|other| other.clock_apart_ms)
+                }
+            })
+            .collect();
+        if apart.is_empty() || apart.len() * 2 <= voters.len() {
+            return None;
+        }
+        apart.sort_unstable();
+        let middle = [apart[(apart.len() - 1) / 2], apart[apart.len() / 2]];
+        // Of an even number the nearer one to ours: two that differ do not say who is wrong.
+        middle.into_iter().min_by_key(|ms| ms.unsigned_abs())
+    }
+
+    /// `node` acknowledged an entry.
+    pub(crate) fn acknowledged(&self, node: u64, place: Place) {
+        let mut inner = self.lock();
+        let seen = &mut inner.others.entry(node).or_default().seen;
+        if seen.acknowledged.is_none_or(|known| newer(&place, &known)) {
+            seen.acknowledged = Some(place);
+        }
+    }
+
+    /// `node` voted, or asked for votes.
+    pub(crate) fn voted(&self, node: u64, ballot: Ballot) {
+        let mut inner = self.lock();
+        let seen = &mut inner.others.entry(node).or_default().seen;
+        let order = |ballot: &Ballot| (ballot.term, ballot.node);
+        if seen.vote.as_ref().is_none_or(|known| order(&ballot) > order(known)) {
+            seen.vote = Some(ballot);
+        }
+    }
+
+    /// `node` started for the `boot`th time.
+    pub(crate) fn started(&self, node: u64, boot: u64) {
+        let mut inner = self.lock();
+        let seen = &mut inner.others.entry(node).or_default().seen;
+        seen.boot = seen.boot.max(boot);
+    }
+
+    /// What was seen of `node`.
+    pub(crate) fn seen(&self, node: u64) -> Seen {
+        self.lock().others.get(&node).map(|other| other.seen.clone()).unwrap_or_default()
+    }
+
+    /// A known member says that those are members.
+    pub(crate) fn introduce(&self, members: BTreeMap<u64, Peer>) {
+        self.lock().introduced = members;
+    }
+
+    /// Whether a known member said that `node` is a member with this device key.
+    pub(crate) fn is_introduced(&self, node: u64, device_key: &[u8; 32]) -> bool {
+        self.lock().introduced.get(&node).is_some_and(|peer| peer.device_key == *device_key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether one entry is later in the log than another.
+pub(crate) fn newer(one: &Place, other: &Place) -> bool {
+    (one.term, one.leader, one.index) > (other.term, other.leader, other.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_in_the_middle_counts() {
+        let contacts = Contacts::default();
+        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), None);
+        contacts.answered(2, 1_020_000, 1_000_000);
+        // Two that differ do not say who is wrong.
+        assert_eq!(contacts.clock_apart_ms(&[1, 2], 1), Some(0));
+        contacts.answered(3, 1_021_000, 1_000_000);
+        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), Some(20_000));
+        contacts.answered(3, 1_000_100, 1_000_000);
+        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), Some(100));
+    }
+
+    #[test]
+    fn what_was_seen_never_goes_back() {
+        let contacts = Contacts::default();
+        let place = |term, index| Place { term, leader: 1, index };
+        contacts.acknowledged(2, place(2, 5));
+        contacts.acknowledged(2, place(1, 9));
+        contacts.started(2, 4);
+        contacts.started(2, 3);
+        let seen = contacts.seen(2);
+        assert_eq!((seen.acknowledged, seen.boot), (Some(place(2, 5)), 4));
+        assert_eq!(contacts.seen(3), Seen::default());
+    }
+}

@@ -1,0 +1,151 @@
+//! openraft's messages over the [`crate::Transport`].
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::{RaftNetwork, RaftNetworkFactory, Snapshot};
+use strongroom_wire::peer::{Append, PeerOperation, PeerResult};
+use tokio::sync::Mutex;
+
+use crate::raft::{LogId, TypeConfig, Vote};
+use crate::shared::Shared;
+use crate::{Error, Peer, TransportError, convert, snapshot};
+
+type RpcError = RPCError<u64, Peer, RaftError<u64>>;
+
+/// A peer that is unreachable is tried again after so long.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// An append on its way is waited for at most so long, for the sake of a slow disk. Much longer would
+/// keep a peer that is back from its heartbeats.
+const APPEND_PATIENCE: Duration = Duration::from_millis(250);
+/// And so much longer for each MiB of entries, for the sake of a slow network.
+const APPEND_PATIENCE_PER_MIB: Duration = Duration::from_millis(500);
+
+/// Makes connections.
+pub(crate) struct Network {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, peer: &Peer) -> Link {
+        Link {
+            shared: self.shared.clone(),
+            to: target,
+            peer: peer.clone(),
+            on_its_way: Arc::default(),
+        }
+    }
+}
+
+/// One peer.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    to: u64,
+    peer: Peer,
+    /// openraft gives an append up after a time and sends it again. The first one goes on, and the
+    /// second waits for it: a long entry over a slow network arrives once.
+    on_its_way: Arc<Mutex<()>>,
+}
+
+fn patience(append: &Append) -> Duration {
+    let bytes: usize = append.entries.iter().map(|entry| entry.payload.len()).sum();
+    let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+    APPEND_PATIENCE + APPEND_PATIENCE_PER_MIB.saturating_mul(mib)
+}
+
+fn rpc(error: TransportError) -> RpcError {
+    match error {
+        TransportError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        TransportError::Broken(_) | TransportError::TimedOut => {
+            RPCError::Network(NetworkError::new(&error))
+        }
+    }
+}
+
+fn other_answer() -> RpcError {
+    RPCError::Network(NetworkError::new(&Error::Peer("another answer than to the question")))
+}
+
+impl RaftNetwork<TypeConfig> for Link {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, RpcError> {
+        let turn = self.on_its_way.clone().lock_owned().await;
+        let (shared, to, peer) = (self.shared.clone(), self.to, self.peer.clone());
+        let call = tokio::spawn(async move {
+            let _turn = turn;
+            let last: Option<LogId> =
+                request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+            let vote = request.vote;
+            let append = convert::to_append(request);
+            let patience = patience(&append);
+            let append = PeerOperation::Append(append);
+            let result = shared.call(to, &peer, append, patience).await.map_err(rpc)?;
+            let PeerResult::Append(reply) = result else { return Err(other_answer()) };
+            let response = convert::from_append_reply(&reply);
+            if response.is_success() {
+                if let Some(last) = &last {
+                    shared.contacts.acknowledged(to, convert::to_place(last));
+                }
+                shared.contacts.voted(to, convert::to_ballot(&vote));
+            }
+            Ok(response)
+        });
+        call.await.unwrap_or_else(|_| Err(other_answer()))
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<u64>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<u64>, RpcError> {
+        let vote = PeerOperation::Vote(convert::to_request_vote(&request));
+        let result = self.shared.call(self.to, &self.peer, vote, option.hard_ttl()).await;
+        let PeerResult::Vote(reply) = result.map_err(rpc)? else { return Err(other_answer()) };
+        if let Some(vote) = reply.vote {
+            self.shared.contacts.voted(self.to, vote);
+        }
+        convert::from_vote_reply(&reply).map_err(|_| other_answer())
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        let last = snapshot.meta.last_log_id;
+        let sending = snapshot::send(&self.shared, self.to, &self.peer, vote, snapshot);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => {
+                let vote = sent.map_err(|error| {
+                    tracing::warn!(%error, to = self.to, "a snapshot was not sent");
+                    StreamingError::Unreachable(snapshot::failed(error))
+                })?;
+                if let Some(last) = &last {
+                    self.shared.contacts.acknowledged(self.to, convert::to_place(last));
+                }
+                Ok(SnapshotResponse::new(vote))
+            }
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
+    }
+}
