@@ -5,7 +5,7 @@
 //! who has been gone for long. A connection looks here when it attaches and when it ends, never while
 //! it works.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,8 +16,6 @@ use crate::session::{ObjectBudget, SessionObject, SessionObjects};
 /// Session objects of a client without a connection are kept so long, in milliseconds: its
 /// connection may have broken while it waits for something else.
 const ABSENCE_MS_MAX: u64 = 5 * 60 * 1000;
-/// Logins whose clients have no connection are kept so long, in milliseconds.
-const LOGIN_ABSENCE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// One client, shared by its connections.
 pub(crate) struct ClientContext {
@@ -139,31 +137,35 @@ impl Clients {
         });
     }
 
-    /// Of the open logins, those whose clients have had no connection to this HSM for long, and those
-    /// that were logged out of when the change could not be made.
-    pub(crate) fn absent_logins(&self, open: &[LoginId], now_ms: u64) -> Vec<LoginId> {
+    /// Of the open logins, with when the cluster saw each, those that were used here `again_ms` or more
+    /// after that.
+    pub(crate) fn seen_again(
+        &self,
+        open: &BTreeMap<LoginId, u64>,
+        now_ms: u64,
+        again_ms: u64,
+    ) -> Vec<LoginId> {
         let mut logins = lock(&self.logins);
-        logins.retain(|id, known| known.connections > 0 || open.binary_search(id).is_ok());
-        for id in open {
-            // One from before this HSM's start counts from now.
-            logins.entry(*id).or_insert(KnownLogin {
-                context: None,
-                connections: 0,
-                gone_since_ms: now_ms,
-            });
-        }
-        let mut absent: Vec<LoginId> = logins
+        logins.retain(|id, known| known.connections > 0 || open.contains_key(id));
+        let mut seen: Vec<LoginId> = logins
             .iter()
             .filter(|(id, known)| {
-                let ended = known.context.as_ref().is_some_and(|context| context.ended());
-                let absent = known.connections == 0
-                    && now_ms.saturating_sub(known.gone_since_ms) > LOGIN_ABSENCE_MS_MAX;
-                absent || (ended && open.binary_search(id).is_ok())
+                let here_ms = if known.connections > 0 { now_ms } else { known.gone_since_ms };
+                let again = |seen_ms: &u64| here_ms.saturating_sub(*seen_ms) >= again_ms;
+                open.get(id).is_some_and(again)
             })
             .map(|(id, _)| *id)
             .collect();
-        absent.sort_unstable();
-        absent
+        seen.sort_unstable();
+        seen
+    }
+
+    /// Of the open logins, those that were logged out of here when the change could not be made.
+    pub(crate) fn ended_logins(&self, open: &BTreeMap<LoginId, u64>) -> Vec<LoginId> {
+        let logins = lock(&self.logins);
+        let ended = |known: &KnownLogin| known.context.as_ref().is_some_and(|c| c.ended());
+        let ended = logins.iter().filter(|(id, known)| ended(known) && open.contains_key(id));
+        ended.map(|(id, _)| *id).collect()
     }
 
     /// Destroys all session objects, of whatever client, of which `is_so`.
@@ -194,31 +196,31 @@ mod tests {
         assert!(lock(&clients.contexts).is_empty());
     }
 
+    fn open(seen_ms: u64) -> BTreeMap<LoginId, u64> {
+        BTreeMap::from([(LoginId(4), seen_ms)])
+    }
+
     #[test]
-    fn a_login_counts_as_absent_a_day_after_its_last_connection() {
+    fn a_login_is_seen_again_while_it_is_used_and_once_after() {
         let clients = Clients::new(Handle(Handle::SESSION_BIT));
         let login = clients.use_login(LoginId(4), UserId(3)).unwrap();
-        assert!(clients.absent_logins(&[LoginId(4)], u64::MAX).is_empty());
-        clients.leave_login(login.id, 1000);
-        assert!(clients.absent_logins(&[LoginId(4)], 1000 + LOGIN_ABSENCE_MS_MAX).is_empty());
-        assert_eq!(clients.absent_logins(&[LoginId(4)], 1001 + LOGIN_ABSENCE_MS_MAX), [LoginId(4)]);
-        assert!(clients.absent_logins(&[], u64::MAX).is_empty());
+        assert!(clients.seen_again(&open(1000), 1099, 100).is_empty());
+        assert_eq!(clients.seen_again(&open(1000), 1100, 100), [LoginId(4)]);
+        clients.leave_login(login.id, 1150);
+        assert_eq!(clients.seen_again(&open(1000), 9999, 100), [LoginId(4)]);
+        assert!(clients.seen_again(&open(1100), 9999, 100).is_empty());
+        assert!(clients.seen_again(&BTreeMap::new(), 9999, 100).is_empty());
+        assert!(lock(&clients.logins).is_empty());
     }
 
     #[test]
     fn a_login_that_was_logged_out_of_is_of_no_use_and_is_closed_at_the_next_chance() {
         let clients = Clients::new(Handle(Handle::SESSION_BIT));
-        clients.use_login(LoginId(4), UserId(3)).unwrap().end();
+        let login = clients.use_login(LoginId(4), UserId(3)).unwrap();
+        assert!(clients.ended_logins(&open(0)).is_empty());
+        login.end();
         assert!(clients.use_login(LoginId(4), UserId(3)).is_none());
-        assert_eq!(clients.absent_logins(&[LoginId(4)], 0), [LoginId(4)]);
-    }
-
-    #[test]
-    fn a_login_from_before_the_start_counts_from_when_it_was_first_seen() {
-        let clients = Clients::new(Handle(Handle::SESSION_BIT));
-        let open = [LoginId(4)];
-        assert!(clients.absent_logins(&open, 7).is_empty());
-        assert!(clients.absent_logins(&open, 7 + LOGIN_ABSENCE_MS_MAX).is_empty());
-        assert_eq!(clients.absent_logins(&open, 8 + LOGIN_ABSENCE_MS_MAX), open);
+        assert_eq!(clients.ended_logins(&open(0)), [LoginId(4)]);
+        assert!(clients.ended_logins(&BTreeMap::new()).is_empty());
     }
 }

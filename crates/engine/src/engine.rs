@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use strongroom_vault::{
-    Actor, ClientId, Command, Entry, Handle, LogIndex, LoginId, Object, Outcome, Refusal,
-    ReplicationError, Replicator,
+    Actor, ClientId, Command, Entry, Handle, LogIndex, Object, Outcome, Refusal, ReplicationError,
+    Replicator,
 };
 
 use crate::apart::Apart;
@@ -21,13 +21,12 @@ use crate::kept::Keeping;
 use crate::mask::Masking;
 use crate::options::{Clock, Options};
 use crate::password::Passwords;
+use crate::remask::{LOOKS_MAX, Remasking};
 use crate::secrets::EpochSecrets;
 use crate::ticket::Tickets;
 
 /// How often absent clients and logins are looked for, in milliseconds.
 const ABSENCE_CHECK_MS: u64 = 60_000;
-/// Logins closed by one entry of the log.
-const CLOSED_LOGINS_MAX: usize = 256;
 
 /// What this HSM says of itself.
 #[derive(Clone, Debug)]
@@ -53,6 +52,7 @@ pub struct Engine {
     pub(crate) desk: Arc<dyn ClusterDesk>,
     pub(crate) barriers: Barriers,
     pub(crate) apart: Apart,
+    pub(crate) remasking: Remasking,
     /// The HSM stops in order: clients go elsewhere.
     draining: AtomicBool,
     /// The newest index that a client who is logged in has seen, where it was newer than this HSM.
@@ -89,6 +89,7 @@ impl Engine {
             desk,
             barriers: Barriers::default(),
             apart: Apart::new(local_counters),
+            remasking: Remasking::default(),
             draining: AtomicBool::new(false),
             seen: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -136,21 +137,27 @@ impl Engine {
     }
 
     /// What must be done from time to time: called each second by the process. Hands on records of
-    /// key use, forgets destroyed objects, and clients and logins that are gone for long.
+    /// key use, forgets destroyed objects, and clients and logins that are gone for long; gives the
+    /// cluster what happened here while this HSM was cut off; masks objects under a new key. May wait
+    /// for the majority.
     pub fn housekeeping(&self) {
         self.uses.drain();
-        if !self.is_cut_off()
-            && let Err(error) = self.settle()
-        {
+        let connected = !self.is_cut_off();
+        if connected && let Err(error) = self.settle() {
             tracing::warn!("what happened while this HSM was cut off is not settled yet: {error}");
         }
         self.sweep();
+        if connected && let Err(error) = self.remask_step(LOOKS_MAX) {
+            tracing::warn!("objects are not masked anew yet: {error}");
+        }
         let now_ms = (self.clock)();
         let checked_ms = self.absence_checked_ms.load(Ordering::Relaxed);
         if now_ms.saturating_sub(checked_ms) >= ABSENCE_CHECK_MS {
             self.absence_checked_ms.store(now_ms, Ordering::Relaxed);
             self.clients.forget_absent(now_ms);
-            self.close_absent_logins(now_ms);
+            if connected {
+                self.see_and_close_logins(now_ms);
+            }
         }
     }
 
@@ -169,20 +176,6 @@ impl Engine {
                     state.login(login).is_none() && self.apart.login(login).is_none()
                 })
             });
-        }
-    }
-
-    fn close_absent_logins(&self, now_ms: u64) {
-        let mut open: Vec<LoginId> =
-            self.replicator.state().read().logins().map(|login| login.id).collect();
-        open.sort_unstable();
-        let mut logins = self.clients.absent_logins(&open, now_ms);
-        logins.truncate(CLOSED_LOGINS_MAX);
-        if logins.is_empty() {
-            return;
-        }
-        if let Err(error) = self.propose_own(Command::CloseLogins { logins }) {
-            tracing::warn!(%error, "could not close the logins of absent clients");
         }
     }
 

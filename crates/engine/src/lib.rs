@@ -13,20 +13,21 @@
 //! | module | what it is about |
 //! |---|---|
 //! | `engine`, `connection`, `attach` | the HSM; one connection and its dispatch; Hello and Attach |
-//! | `login`, `password`, `ticket`, `clients` | proving who one is |
+//! | `login`, `password`, `ticket`, `clients`, `absence` | proving who one is, and for how long |
 //! | `cluster`, `desk` | which HSMs there are, and what admins decide for all of them |
 //! | `contact`, `barrier`, `apart` | in touch with the majority, or cut off from it |
 //! | `users`, `token` | users; C_InitToken, C_InitPIN, C_GetTokenInfo |
 //! | `keys`, `material`, `copy` | new objects: generated, given, unwrapped, copied |
 //! | `objects`, `search` | attributes, destruction, C_FindObjects |
 //! | `operations`, `wrapping`, `parameters` | mechanisms at work |
-//! | `content`, `mask`, `cache` | what objects hold, and how it is sealed |
+//! | `content`, `mask`, `remask`, `cache` | what objects hold, and how it is sealed |
 //! | `session`, `kept`, `restore` | session objects, and how they outlive their HSM |
 //! | `audit` | records of key use |
 //! | `secrets`, `options` | what the HSM gives its engine |
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod apart;
 mod attach;
 pub mod audit;
@@ -54,6 +55,7 @@ mod operations;
 mod options;
 mod parameters;
 mod password;
+mod remask;
 mod restore;
 mod search;
 mod secrets;

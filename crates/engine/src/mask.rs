@@ -113,6 +113,16 @@ impl Masking {
         Self(secrets)
     }
 
+    /// The epoch in which objects are sealed now.
+    pub(crate) fn newest_epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
+    /// Whether a blob says that it was sealed in this epoch.
+    pub(crate) fn is_of(&self, blob: &[u8], epoch: u64) -> bool {
+        epoch_of(blob).is_some_and(|(sealed, _)| sealed == epoch)
+    }
+
     /// Seals a content for the object `id`.
     pub(crate) fn mask(
         &self,

@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 use strongroom_engine::Channel;
 use strongroom_wire::message::{Operation, Outcome, Random, Request, Role};
 
+use crate::follower::follower;
 use crate::support::*;
 
 #[test]
@@ -147,25 +148,73 @@ fn a_ticket_outlives_a_restart() {
     alice.object(aes(&[]));
 }
 
+fn pass_hours(hours: u64, hsms: &[&Hsm]) {
+    for _ in 0..hours {
+        pass_ms(60 * 60 * 1000);
+        for hsm in hsms {
+            hsm.engine.housekeeping();
+        }
+    }
+}
+
 #[test]
 fn a_login_whose_client_is_gone_for_a_day_is_closed() {
     let hsm = Hsm::active();
-    let alice = hsm.alice();
-    let bob = hsm.bob();
-    let ticket = alice.ticket.clone();
-    let key = alice.key.to_pkcs8().unwrap();
-    let id = alice.id;
-    drop(alice);
-    for _ in 0..25 {
-        pass_ms(60 * 60 * 1000);
-        hsm.engine.housekeeping();
+    let mut alice = hsm.alice();
+    let (bob, other) = (hsm.bob(), hsm.beside());
+    // Her connection ends; each time that she comes back, by way of another HSM, counts.
+    alice.connection = hsm.client().connection;
+    for _ in 0..3 {
+        pass_hours(23, &[&hsm, &other]);
+        drop(alice.another(&other));
     }
+    let (id, ticket, pkcs8) = (alice.id, alice.ticket.clone(), alice.key.to_pkcs8().unwrap());
+    pass_hours(31, &[&other, &hsm]);
     let mut alice = hsm.client();
     alice.ticket = ticket;
     alice.id = id;
-    alice.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap();
+    alice.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
     assert_eq!(alice.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
     bob.another(&hsm).object(aes(&[]));
+}
+
+#[test]
+fn a_login_that_is_used_on_another_hsm_is_not_closed() {
+    let hsm = Hsm::active();
+    let (other, link) = follower(&hsm, None);
+    let mut bob = other.bob();
+    for _ in 0..50 {
+        pass_hours(1, &[&other, &hsm]);
+        link.catch_up();
+    }
+    bob.object(aes(&[]));
+    // The one that does not lead closes nothing.
+    drop(bob);
+    let open = hsm.memory.shared_logins();
+    pass_hours(50, &[&other]);
+    assert_eq!(hsm.memory.shared_logins(), open);
+    pass_hours(1, &[&hsm]);
+    assert!(hsm.memory.shared_logins() < open);
+}
+
+#[test]
+fn a_ticket_outlives_new_secrets_of_the_cluster() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.alice();
+    let key = alice.object(aes(&[(CKA_TOKEN, FALSE), (CKA_LABEL, b"mine")]));
+    hsm.memory.epochs.rotate();
+    let mut moved = alice.moved(&hsm.beside());
+    assert_eq!(moved.attribute(key, CKA_LABEL).unwrap(), b"mine");
+    moved.object(aes(&[]));
+    // Until they are forgotten.
+    hsm.memory.epochs.forget_before(2);
+    let pkcs8 = alice.key.to_pkcs8().unwrap();
+    let mut late = hsm.client();
+    late.id = alice.id;
+    late.ticket.clone_from(&alice.ticket);
+    late.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    assert_eq!(late.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+    late.log_in("alice", Role::CryptoUser, PASSWORD).unwrap();
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod malformed;
 mod memory;
 mod operations;
 mod permissions;
+mod remask;
 mod restored;
 mod retries;
 mod search;

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use strongroom_engine::UseLog;
+use strongroom_crypto::SecretBytes;
+use strongroom_engine::{EpochSecrets, UseLog};
 use strongroom_vault::{
     Actor, Change, ClientId, Command, Committed, Entry, LogIndex, ObjectId, ReplicationError,
     Replicator, SharedState, State, codec,
@@ -25,8 +26,46 @@ pub(crate) fn pass_ms(ms: u64) {
     CLOCK.set(CLOCK.get() + ms);
 }
 
+/// The cluster's secrets, which can be replaced: each epoch has keys of its own.
+pub(crate) struct Epochs {
+    oldest: AtomicU64,
+    newest: AtomicU64,
+}
+
+impl Epochs {
+    /// New secrets; the older ones stay.
+    pub(crate) fn rotate(&self) {
+        self.newest.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Forgets what is older than this.
+    pub(crate) fn forget_before(&self, epoch: u64) {
+        self.oldest.store(epoch, Ordering::Relaxed);
+    }
+
+    fn key(&self, first: u8, epoch: u64) -> Option<SecretBytes> {
+        let there = (self.oldest.load(Ordering::Relaxed)..=self.epoch()).contains(&epoch);
+        there.then(|| SecretBytes::new(vec![first + epoch as u8 - 1; 32]))
+    }
+}
+
+impl EpochSecrets for Epochs {
+    fn epoch(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    fn masking(&self, epoch: u64) -> Option<SecretBytes> {
+        self.key(0x11, epoch)
+    }
+
+    fn ticket(&self, epoch: u64) -> Option<SecretBytes> {
+        self.key(0x22, epoch)
+    }
+}
+
 /// A replicator of one voter whose disk is memory: records and blobs as a store would have them.
 pub(crate) struct Memory {
+    pub(crate) epochs: Arc<Epochs>,
     order: Mutex<()>,
     pub(crate) shared: SharedState,
     pub(crate) records: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -40,7 +79,9 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new() -> Self {
+        let epochs = Epochs { oldest: AtomicU64::new(1), newest: AtomicU64::new(1) };
         Self {
+            epochs: Arc::new(epochs),
             order: Mutex::default(),
             shared: SharedState::new(State::new()),
             records: Mutex::default(),
@@ -60,6 +101,7 @@ impl Memory {
         }
         state.finish_load().unwrap();
         Self {
+            epochs: Arc::clone(&self.epochs),
             order: Mutex::default(),
             shared: SharedState::new(state),
             records: Mutex::new(records),

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use strongroom_crypto::SecretBytes;
 use strongroom_engine::{
-    Channel, Connection, Engine, EngineSecrets, Identity, Options, PasswordCost, UseLog,
+    Channel, Connection, Engine, EpochSecrets, Identity, Options, PasswordCost, UseLog,
 };
 use strongroom_vault::{Command, JoinPolicy, Personality, Replicator};
 use strongroom_wire::message::{
@@ -50,10 +49,7 @@ impl Hsm {
         let uses = Arc::new(Uses::default());
         let engine = Engine::new(
             replicator,
-            Arc::new(EngineSecrets {
-                masking: SecretBytes::new(vec![0x11; 32]),
-                ticket: SecretBytes::new(vec![0x22; 32]),
-            }),
+            Arc::clone(&memory.epochs) as Arc<dyn EpochSecrets>,
             Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false },
             Arc::clone(&uses) as Arc<dyn UseLog>,
             Options { clock: Arc::new(now_ms), password_cost: PasswordCost::CHEAPEST, ..options },

@@ -182,6 +182,11 @@ impl State {
         self.objects.len()
     }
 
+    /// The token objects above `after`, whoever may see them, by rising handle.
+    pub fn objects_after(&self, after: Handle) -> impl Iterator<Item = &Object> {
+        self.objects.candidates(&[], after)
+    }
+
     /// The token objects above `after` that `who` may see and that match all of `template`, by
     /// rising handle. Where the second part is true, something in the template (CKA_MODULUS, …) is
     /// only in the object's sealed body, and the caller has to compare that itself.
