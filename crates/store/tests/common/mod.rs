@@ -3,6 +3,8 @@
 // Each test uses some of it.
 #![allow(dead_code)]
 
+pub(crate) mod model;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
