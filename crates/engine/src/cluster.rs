@@ -69,6 +69,10 @@ impl Connection {
             cut_off_policy: Some(SetCutOffPolicy { seconds: state.cut_off_seconds() }),
             warnings: warnings(state, contact, &standings),
             generation: state.generation(),
+            recovery_keys: Some({
+                let (keys, threshold) = state.recovery_keys();
+                SetRecoveryKeys { keys: keys.to_vec(), threshold }
+            }),
         });
         Outcome::ClusterInfo(reply)
     }

@@ -1,19 +1,17 @@
 //! What the commands do: each asks the HSM through a [`Backend`] and answers with the `data` of the
 //! output. Passwords come from a [`Prompt`].
 
+mod cluster;
 mod crypto;
 mod generate;
 mod keys;
 mod users;
 
 use serde_json::{Value, json};
-use strongroom_wire::message::{ActivateCluster, HsmInfo, Operation, Outcome};
 
 use crate::backend::Backend;
 use crate::error::Error;
-use crate::grammar::{
-    ClusterCommand, Command, Credentials, KeyCommand, Password, Role, UserCommand,
-};
+use crate::grammar::{Command, Credentials, KeyCommand, Password, Role, UserCommand};
 
 /// Where passwords come from.
 pub(crate) trait Prompt {
@@ -81,7 +79,7 @@ impl Session {
                 self.role = None;
                 Ok(json!("Logout successful"))
             }
-            Command::Cluster(command) => self.cluster(command, prompt),
+            Command::Cluster(command) => cluster::run(self, command, prompt),
             Command::User(UserCommand::List) => users::list(self),
             Command::User(UserCommand::Create(credentials)) => {
                 users::create(self, credentials, &asked(credentials, prompt, true)?)
@@ -106,52 +104,6 @@ impl Session {
         if self.role.take().is_some() {
             let _ = self.backend.logout();
         }
-    }
-
-    fn cluster(
-        &mut self,
-        command: &ClusterCommand,
-        prompt: &mut dyn Prompt,
-    ) -> Result<Value, Error> {
-        match command {
-            ClusterCommand::Activate { password } => {
-                let password = match &password.password {
-                    Some(given) => given.clone(),
-                    None => confirmed(prompt)?,
-                };
-                self.backend.call(Operation::ActivateCluster(ActivateCluster {
-                    password: password.as_bytes().to_vec(),
-                }))?;
-                Ok(json!("Cluster activation successful"))
-            }
-            ClusterCommand::HsmInfo => self.hsm_info(),
-        }
-    }
-
-    fn hsm_info(&mut self) -> Result<Value, Error> {
-        let Some(Outcome::HsmInfo(hsm)) = self.backend.call(Operation::HsmInfo(HsmInfo {}))? else {
-            return Err(Error::Answer("HsmInfo"));
-        };
-        let (major, minor, build) = (hsm.version_major, hsm.version_minor, hsm.version_build);
-        Ok(json!({
-            "hsms": [{
-                "vendor": hsm.vendor,
-                "model": hsm.model,
-                "serial-number": hsm.serial_number,
-                // There is no hardware whose version could be told.
-                "hardware-version-major": "0",
-                "hardware-version-minor": "0",
-                "firmware-version-major": major.to_string(),
-                "firmware-version-minor": minor.to_string(),
-                "firmware-build-number": build.to_string(),
-                "firmware-id": format!("STRONGROOM-{major}.{minor:02}-{build:02}"),
-                "fips-state": if hsm.fips_mode {
-                    "2 [FIPS mode with single factor authentication]"
-                } else {
-                    "0 [non-FIPS mode with single factor authentication]"
-                }
-            }]
-        }))
     }
 }
 

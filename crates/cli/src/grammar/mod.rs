@@ -2,15 +2,20 @@
 //! manual follow from it.
 
 //!
-//! Here: the two modes, the cluster and its users. In `key` and `crypto` the commands of those
-//! names, in `values` what their options take.
+//! Here: the two modes and the users. In `cluster`, `key` and `crypto` the commands of those names,
+//! in `values` what their options take.
 
+mod cluster;
 mod crypto;
 mod key;
 mod values;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use cluster::{
+    CertificateCommand, ClusterCommand, CutOffPolicyCommand, JoinCommand, JoinPolicy,
+    JoinPolicyArgs, JoinPolicyCommand, RecoveryKeysCommand,
+};
 pub(crate) use crypto::{
     CryptoCommand, DataArgs, PssArgs, SignCommand, SignatureArgs, VerifyCommand,
 };
@@ -88,23 +93,12 @@ pub(crate) enum Command {
 impl Command {
     /// Whether the command runs as a logged-in user.
     pub(crate) fn needs_login(&self) -> bool {
-        !matches!(
-            self,
-            Self::Login(_) | Self::Logout | Self::Cluster(_) | Self::User(UserCommand::List)
-        )
+        match self {
+            Self::Login(_) | Self::Logout | Self::User(UserCommand::List) => false,
+            Self::Cluster(command) => command.needs_login(),
+            _ => true,
+        }
     }
-}
-
-/// `cluster …`
-#[derive(Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Set the first admin's password, which makes the cluster active.
-    Activate {
-        #[command(flatten)]
-        password: PasswordArg,
-    },
-    /// List the HSMs of the cluster.
-    HsmInfo,
 }
 
 /// `user …`
@@ -176,6 +170,14 @@ mod tests {
             "cloudhsm-cli user delete --username alice --role crypto_user",
             "cloudhsm-cli cluster activate",
             "cloudhsm-cli cluster hsm-info",
+            "cloudhsm-cli cluster join-policy show",
+            "cloudhsm-cli cluster join-policy set --policy quorum --approvals 2",
+            "cloudhsm-cli cluster join list",
+            "cloudhsm-cli cluster cut-off-policy set --seconds forever",
+            "cloudhsm-cli cluster recovery-keys set --public-key a.pem b.pem --threshold 2",
+            "cloudhsm-cli cluster recovery-keys set",
+            "cloudhsm-cli cluster certificate csr --path f",
+            "cloudhsm-cli cluster certificate install --path f",
             "cloudhsm-cli key list --filter attr.key-type=rsa attr.class=private-key --verbose",
             "cloudhsm-cli key list --verbose --max-items 2 --starting-token 2",
             "cloudhsm-cli key list --filter",
@@ -208,6 +210,9 @@ mod tests {
             "cloudhsm-cli login --username a",
             "cloudhsm-cli login --username a --role root",
             "cloudhsm-cli key delete",
+            "cloudhsm-cli cluster join-policy set --policy quorum",
+            "cloudhsm-cli cluster join approve --fingerprint abcd",
+            "cloudhsm-cli cluster recovery-keys set --threshold 1",
             "cloudhsm-cli key delete --filter",
             "cloudhsm-cli key generate-asymmetric-pair ec --curve secp112r1 --public-label p \
              --private-label q",

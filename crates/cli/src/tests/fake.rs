@@ -31,6 +31,10 @@ pub(super) struct State {
     pub(super) next_handles: Vec<u64>,
     /// The last signature request: mechanism, data.
     pub(super) signed: Option<(Mechanism, Vec<u8>)>,
+    /// What is known of the cluster.
+    pub(super) cluster: ClusterInfoReply,
+    /// The last request that was to change the cluster.
+    pub(super) governed: Option<Operation>,
     /// Whether private EC keys give their point.
     pub(super) points_of_private_keys: bool,
 }
@@ -137,6 +141,19 @@ impl State {
                 version_build: 0,
                 fips_mode: false,
             })),
+            Operation::ClusterInfo(_) => Some(Outcome::ClusterInfo(self.cluster.clone())),
+            Operation::ClusterCsr(_) => Some(Outcome::ClusterCsr(ClusterCsrReply {
+                csr: "a request".into(),
+                generation: 2,
+            })),
+            operation @ (Operation::SetJoinPolicy(_)
+            | Operation::ApproveJoin(_)
+            | Operation::SetCutOffPolicy(_)
+            | Operation::SetRecoveryKeys(_)
+            | Operation::InstallClusterCertificate(_)) => {
+                self.governed = Some(operation);
+                None
+            }
             Operation::ListUsers(_) => {
                 let reply = |(id, (user, role)): (usize, &(String, i32))| UserReply {
                     user: user.clone(),

@@ -86,6 +86,9 @@ pub struct ClusterInfoReply {
     /// The generation of the cluster's key, from 1.
     #[prost(uint64, tag = "6")]
     pub generation: u64,
+    /// Whose signatures recover the cluster.
+    #[prost(message, optional, tag = "7")]
+    pub recovery_keys: Option<SetRecoveryKeys>,
 }
 
 /// One member.
