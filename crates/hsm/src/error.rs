@@ -44,6 +44,17 @@ pub enum Error {
     /// The cluster's key of a generation is not here: this HSM has not learnt of it yet.
     #[error("this HSM does not have the cluster's key of generation {0}")]
     Generation(u64),
+    /// The HSM that lived there has destroyed its secrets.
+    #[error(
+        "data folder {}: its HSM has destroyed its secrets ({reason}); a new one needs an empty folder",
+        folder.display()
+    )]
+    Zeroised {
+        /// Which.
+        folder: PathBuf,
+        /// As its record has it.
+        reason: String,
+    },
     /// The crypto backend.
     #[error("crypto: {0}")]
     Crypto(#[from] strongroom_crypto::Error),

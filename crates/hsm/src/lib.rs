@@ -35,8 +35,11 @@ mod ownership;
 mod passphrase;
 mod peers;
 pub mod process;
+mod recovery;
+mod removal;
 mod site;
 mod stop;
+mod tamper;
 mod tls;
 mod trust;
 
@@ -47,3 +50,4 @@ pub use error::Error;
 pub use folder::{DEVICE_CERTIFICATE_FILE, LOG_FILE, SOCKET_FILE, SOCKET_POINTER_FILE, new_hsm_id};
 pub use local::start_local;
 pub use process::run;
+pub use tamper::{EXIT_ZEROISED, ZEROISED_FILE, is_zeroised_record};

@@ -203,6 +203,10 @@ pub struct RemoveHsm {
     /// key, which the owner has to sign.
     #[prost(bool, tag = "2")]
     pub force: bool,
+    /// The leaver's receipt, where the provisioner has it already; else the leaver is asked for it. May
+    /// be empty.
+    #[prost(bytes = "vec", tag = "3")]
+    pub receipt: Vec<u8>,
 }
 
 /// How a removal ended.

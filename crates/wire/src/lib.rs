@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod frame;
 pub mod greeting;
+pub mod leaving;
 pub mod limits;
 pub mod message;
 pub mod peer;

@@ -85,6 +85,14 @@ pub const PEER_SMALL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const PEER_ENTRIES_MAX: usize = 4096;
 /// An identifier, an address or a reason in a message between HSMs, in bytes.
 pub const PEER_TEXT_BYTES_MAX: usize = 1024;
+/// A leaver's receipt, in bytes.
+pub const RECEIPT_BYTES_MAX: usize = 1024;
+/// A recovery's statement, in bytes: all members with long names.
+pub const RECOVERY_STATEMENT_BYTES_MAX: usize = 64 * 1024;
+/// Signatures under a recovery's statement.
+pub const RECOVERY_SIGNATURES_MAX: usize = 20;
+/// One such signature, in bytes (RSA-8192).
+pub const RECOVERY_SIGNATURE_BYTES_MAX: usize = 1024;
 /// One Raft entry's payload, in bytes: a batch of sealed entries.
 pub const LOG_PAYLOAD_BYTES_MAX: usize = 9 * 1024 * 1024;
 /// A batch takes no further entry once it has so many bytes; replication sends so many at a time.

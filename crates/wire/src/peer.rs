@@ -29,7 +29,7 @@ pub struct PeerRequest {
     #[prost(uint64, tag = "3")]
     pub to: u64,
     /// What is asked.
-    #[prost(oneof = "PeerOperation", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "PeerOperation", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub operation: Option<PeerOperation>,
 }
 
@@ -69,9 +69,12 @@ pub enum PeerOperation {
     /// Let me join, or what became of my asking.
     #[prost(message, tag = "20")]
     Welcome(Welcome),
-    /// I leave: take me out of the cluster.
+    /// Leave the cluster: from a member whose provisioner says so.
     #[prost(message, tag = "21")]
     Leave(Leave),
+    /// How far have you come? Before a recovery, from another survivor.
+    #[prost(message, tag = "22")]
+    Survey(Survey),
 }
 
 /// Answer to a [`PeerRequest`].
@@ -84,7 +87,7 @@ pub struct PeerReply {
     #[prost(uint64, tag = "2")]
     pub clock_ms: u64,
     /// What came of it.
-    #[prost(oneof = "PeerResult", tags = "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "PeerResult", tags = "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub result: Option<PeerResult>,
 }
 
@@ -130,6 +133,9 @@ pub enum PeerResult {
     /// Of [`Leave`].
     #[prost(message, tag = "21")]
     Leave(LeaveReply),
+    /// Of [`Survey`].
+    #[prost(message, tag = "22")]
+    Survey(SurveyReply),
 }
 
 /// Why a request was not done.
@@ -486,7 +492,7 @@ pub struct WelcomeReply {
     pub reply: Vec<u8>,
 }
 
-/// A leaving HSM's request.
+/// Tells an HSM to leave.
 #[derive(Clone, PartialEq, Message)]
 pub struct Leave {
     /// As the `hsm` crate encodes it.
@@ -500,6 +506,30 @@ pub struct LeaveReply {
     /// As the `hsm` crate encodes it.
     #[prost(bytes = "vec", tag = "1")]
     pub reply: Vec<u8>,
+}
+
+/// Asks a survivor how far it has come.
+#[derive(Clone, PartialEq, Message)]
+pub struct Survey {}
+
+/// Answer to [`Survey`].
+#[derive(Clone, PartialEq, Message)]
+pub struct SurveyReply {
+    /// Its last Raft entry.
+    #[prost(message, optional, tag = "1")]
+    pub last: Option<Place>,
+    /// The last of the vault's entries that it has applied.
+    #[prost(uint64, tag = "2")]
+    pub applied: u64,
+    /// When that was stamped, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub applied_ms: u64,
+    /// The newest of the vault's entries that a client said it had seen.
+    #[prost(uint64, tag = "4")]
+    pub seen: u64,
+    /// For how long it has been without a majority, in milliseconds; 0 where it is not.
+    #[prost(uint64, tag = "5")]
+    pub cut_off_ms: u64,
 }
 
 /// Which kept connection a request goes over: a snapshot must not stand in a heartbeat's way.
@@ -537,7 +567,9 @@ impl PeerRequest {
                 | PeerOperation::SnapshotEnd(_),
             ) => Purpose::Snapshot,
             Some(PeerOperation::Forward(_) | PeerOperation::ReadIndex(_)) => Purpose::Forward,
-            Some(PeerOperation::Welcome(_) | PeerOperation::Leave(_)) => Purpose::Membership,
+            Some(
+                PeerOperation::Welcome(_) | PeerOperation::Leave(_) | PeerOperation::Survey(_),
+            ) => Purpose::Membership,
             Some(
                 PeerOperation::Append(_)
                 | PeerOperation::Vote(_)
@@ -577,7 +609,8 @@ impl PeerRequest {
                 | PeerOperation::ReadIndex(_)
                 | PeerOperation::Stand(_)
                 | PeerOperation::Welcome(_)
-                | PeerOperation::Leave(_),
+                | PeerOperation::Leave(_)
+                | PeerOperation::Survey(_),
             )
             | None => Ok(()),
         }

@@ -1,0 +1,3 @@
+//! How a member leaves its cluster, and what it leaves behind.
+
+mod receipt;
