@@ -107,7 +107,9 @@ impl Handler {
             PeerOperation::SnapshotEnd(end) => self.snapshot_end(from, &end).await,
             PeerOperation::Stand(stand) => self.stand(&stand).await,
             // The `hsm` crate answers those before they come here.
-            PeerOperation::Welcome(_) | PeerOperation::Leave(_) => Ok(refused("not asked here")),
+            PeerOperation::Welcome(_) | PeerOperation::Leave(_) | PeerOperation::Survey(_) => {
+                Ok(refused("not asked here"))
+            }
         }
     }
 
@@ -190,6 +192,13 @@ impl Handler {
     }
 
     async fn snapshot_begin(&self, from: u64, begin: SnapshotBegin) -> Result<PeerResult, Error> {
+        if begin.secrets_epoch > 0 {
+            // The chunks are sealed under them. Those that are here already change nothing.
+            let (Some(_), Some(observer)) = (&self.shared.keys, &self.shared.observer) else {
+                return Err(Error::Peer("secrets, and nobody here opens them"));
+            };
+            observer.secrets_rotated(begin.secrets_epoch, &begin.secrets)?;
+        }
         let spool = self.shared.reader.spool()?;
         let inbox = Inbox::open(begin, spool)?;
         self.inboxes.lock().await.insert(from, inbox);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use strongroom_crypto::SecretBytes;
 use strongroom_store::{Position, Secrets};
+use strongroom_vault::NodeId;
 use strongroom_wire::peer::{
     Installed, PeerOperation, PeerResult, Received, SnapshotBegin, SnapshotChunk, SnapshotEnd,
 };
@@ -72,7 +73,16 @@ pub(crate) async fn send(
         return Err(Error::Options("a snapshot that is not one"));
     };
     let stored = &snapshot.meta.last_membership;
+    let newest = shared
+        .state
+        .read()
+        .rotations(NodeId(to), 0)
+        .last()
+        .map(|(epoch, sealed)| (epoch, sealed.to_vec()));
+    let (secrets_epoch, secrets) = newest.unwrap_or_default();
     let begin = SnapshotBegin {
+        secrets_epoch,
+        secrets,
         vote: Some(to_ballot(&vote)),
         last: snapshot.meta.last_log_id.as_ref().map(to_place),
         membership_place: stored.log_id().as_ref().map(to_place),

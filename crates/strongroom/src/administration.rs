@@ -151,7 +151,7 @@ impl Administration {
     /// # Errors
     /// Where the cluster refuses, or the member does not answer.
     pub(crate) fn remove(&mut self, hsm_id: &str, force: bool) -> Result<RemovalReply, Error> {
-        let remove = RemoveHsm { hsm_id: hsm_id.to_owned(), force };
+        let remove = RemoveHsm { hsm_id: hsm_id.to_owned(), force, receipt: Vec::new() };
         let reply = self.ask(AdminOperation::RemoveHsm(remove))?;
         reply.removed.ok_or_else(|| self.says_nothing())
     }

@@ -85,6 +85,8 @@ pub const PEER_SMALL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const PEER_ENTRIES_MAX: usize = 4096;
 /// An identifier, an address or a reason in a message between HSMs, in bytes.
 pub const PEER_TEXT_BYTES_MAX: usize = 1024;
+/// One member's copy of the cluster's secrets, sealed, in bytes.
+pub const SEALED_SECRETS_BYTES_MAX: usize = 16 * 1024;
 /// A leaver's receipt, in bytes.
 pub const RECEIPT_BYTES_MAX: usize = 1024;
 /// A recovery's statement, in bytes: all members with long names.

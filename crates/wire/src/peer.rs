@@ -12,7 +12,7 @@ use prost::{Message, Oneof};
 use crate::frame::FrameError;
 use crate::limits::{
     LOG_PAYLOAD_BYTES_MAX, MEMBERS_MAX, PEER_ENTRIES_MAX, PEER_FRAME_BYTES_MAX,
-    PEER_TEXT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
+    PEER_TEXT_BYTES_MAX, SEALED_SECRETS_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
 };
 
 /// What one HSM asks another.
@@ -403,6 +403,13 @@ pub struct SnapshotBegin {
     /// Its name: where it stands.
     #[prost(string, tag = "5")]
     pub id: String,
+    /// The epoch of `secrets`; 0: none are here.
+    #[prost(uint64, tag = "6")]
+    pub secrets_epoch: u64,
+    /// The cluster's newest secrets as they were sealed to the receiver: it cannot open the chunks
+    /// without them where it was away when they were made.
+    #[prost(bytes = "vec", tag = "7")]
+    pub secrets: Vec<u8>,
 }
 
 /// A piece of a snapshot.
@@ -595,6 +602,7 @@ impl PeerRequest {
             }
             Some(PeerOperation::SnapshotBegin(begin)) => {
                 within(begin.id.len(), PEER_TEXT_BYTES_MAX)?;
+                within(begin.secrets.len(), SEALED_SECRETS_BYTES_MAX)?;
                 within(begin.membership.len(), LOG_PAYLOAD_BYTES_MAX)
             }
             Some(PeerOperation::SnapshotChunk(chunk)) => {
