@@ -20,7 +20,8 @@
 //!   "cluster_id": "cluster-…",
 //!   "zone": "eu-central-1a",
 //!   "patience_ms": 10000,
-//!   "answer_timeout_ms": 60000
+//!   "answer_timeout_ms": 60000,
+//!   "ping_timeout_ms": 40
 //! }
 //! ```
 //! or `{"local": {"dir": "/home/me/.local/share/strongroom"}, "personality": "token"}`.
@@ -40,7 +41,7 @@ pub(crate) use document::{hex, personality_name};
 pub use environment::Environment;
 pub(crate) use environment::{has_more_rights_than_its_caller, read_trusted};
 
-use crate::Error;
+use crate::{Error, fleet::PONG};
 
 /// How long a request goes on after its connection failed, where the file doesn't say.
 pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(10);
@@ -68,6 +69,9 @@ pub struct Config {
     pub patience: Duration,
     /// How long an answer may take before its connection counts as failed.
     pub answer_timeout: Duration,
+    /// How long an HSM of several may leave a ping without an answer before it counts as dead. More
+    /// than the way there and back.
+    pub ping_timeout: Duration,
 }
 
 /// What to connect to.
@@ -205,6 +209,7 @@ impl Config {
             zone: String::new(),
             patience: PATIENCE_DEFAULT,
             answer_timeout: ANSWER_TIMEOUT_DEFAULT,
+            ping_timeout: PONG,
         }
     }
 }

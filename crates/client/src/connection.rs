@@ -187,7 +187,7 @@ impl Tls {
 pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
     let tls = Tls::new(Arc::new(Anchor::open(cluster)?))?;
     let deadline = Instant::now() + Duration::from_millis(HANDSHAKE_MS_MAX);
-    match handshake(server, &tls, deadline) {
+    match handshake(server, &tls, (deadline, deadline)) {
         Ok((_, identity)) => Ok(identity),
         Err(Failure::Final(error) | Failure::Distrusted(error)) => Err(error),
         Err(Failure::Lost { reason, .. } | Failure::Refused { message: reason, .. }) => {
@@ -196,14 +196,14 @@ pub fn identify(cluster: &Cluster, server: &Server) -> Result<Identity, Error> {
     }
 }
 
-/// Connects and checks who is there; what goes wrong names the address.
+/// Connects and checks who is there, each before its deadline; what goes wrong names the address.
 fn handshake(
     server: &Server,
     tls: &Tls,
-    deadline: Instant,
+    (connect, deadline): (Instant, Instant),
 ) -> Result<(TlsStream, Identity), Failure> {
     let at = |what: String| format!("{server}: {what}");
-    let socket = Socket::tcp(server, deadline).map_err(|e| unsent(at(e.to_string())))?;
+    let socket = Socket::tcp(server, connect).map_err(|e| unsent(at(e.to_string())))?;
     TlsStream::handshake(socket, tls, deadline).map_err(|failure| match failure {
         Failure::Lost { setback, sent, reason } => {
             Failure::Lost { setback, sent, reason: at(reason) }
@@ -220,9 +220,9 @@ impl Connection {
         server: &Server,
         tls: &Tls,
         program: &str,
-        deadline: Instant,
+        deadlines: (Instant, Instant),
     ) -> Result<(Self, HelloReply), Failure> {
-        let (stream, identity) = handshake(server, tls, deadline)?;
+        let (stream, identity) = handshake(server, tls, deadlines)?;
         stream.socket.get_ref().set_timeout(SLICE).map_err(unsent)?;
         let mut binding = [0; 32];
         stream
@@ -230,7 +230,7 @@ impl Connection {
             .export_keying_material(&mut binding, CHANNEL_BINDING_LABEL, None)
             .map_err(unsent)?;
         let mut connection = Self::new(site, Stream::Tls(Box::new(stream)), binding);
-        let hello = connection.hello(program, deadline)?;
+        let hello = connection.hello(program, deadlines.1)?;
         if hello.cluster_id != identity.cluster_id || hello.hsm_id != identity.hsm_id {
             return Err(Failure::Distrusted(Error::Trust(format!(
                 "{server}: name: the HSM calls itself {} of {}, its certificate says {} of {}",

@@ -25,18 +25,25 @@ pub(crate) enum Haste {
     None,
     /// Another HSM would do.
     Some,
+    /// To ask the HSM whether it is there, where no connection is kept for that. A machine under
+    /// load takes its time to shake hands; its kernel answers at once, or within this time.
+    Ask(Duration),
     /// An application's request waits meanwhile, and does not need this HSM.
     Great,
 }
 
 impl Haste {
-    fn deadline(self) -> Instant {
-        let limit = match self {
-            Self::None => Duration::from_millis(HANDSHAKE_MS_MAX),
-            Self::Some => Duration::from_millis(500),
-            Self::Great => Duration::from_millis(80),
+    /// For the connection, and for all of it with TLS and the first request.
+    fn deadlines(self) -> (Instant, Instant) {
+        let ms = Duration::from_millis;
+        let (connect, all) = match self {
+            Self::None => (ms(3_000), ms(HANDSHAKE_MS_MAX)),
+            Self::Some => (ms(100), ms(500)),
+            Self::Ask(patience) => (patience, patience.max(ms(250))),
+            Self::Great => (ms(40), ms(80)),
         };
-        Instant::now() + limit
+        let now = Instant::now();
+        (now + connect, now + all)
     }
 }
 
@@ -78,11 +85,13 @@ impl Endpoint {
         haste: Haste,
         program: &str,
     ) -> Result<(Connection, HelloReply), Failure> {
-        let deadline = haste.deadline();
+        let deadlines = haste.deadlines();
         match (self, address) {
-            (Self::Local(local), _) => Connection::unix(site, local.connect()?, program, deadline),
+            (Self::Local(local), _) => {
+                Connection::unix(site, local.connect()?, program, deadlines.1)
+            }
             (Self::Cluster(tls), Some(address)) => {
-                Connection::tls(site, address, tls, program, deadline).map_err(|failure| {
+                Connection::tls(site, address, tls, program, deadlines).map_err(|failure| {
                     match failure {
                         Failure::Final(error) => Failure::Distrusted(error),
                         other => other,

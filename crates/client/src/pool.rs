@@ -36,6 +36,8 @@ const LIVENESS_CHECK_AFTER: Duration = Duration::from_secs(30);
 /// A thread stays on its HSM for so long before it looks whether another one serves it better, and up
 /// to twice as long.
 const CHOSEN_FOR: Duration = Duration::from_secs(3);
+/// The first time it looks sooner: a program that lives for so long is worth a connection for pings.
+const CHOSEN_FIRST_FOR: Duration = Duration::from_millis(250);
 
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
@@ -248,7 +250,7 @@ impl<'a> Vacancy<'a> {
     /// Takes the place with a connection.
     pub(crate) fn fill(self, connection: Connection) -> Lease<'a> {
         let mut lease = Lease { connection, vacancy: self };
-        lease.chosen();
+        lease.connection.choose_again = Instant::now() + CHOSEN_FIRST_FOR;
         lease
     }
 }

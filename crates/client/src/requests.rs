@@ -19,9 +19,7 @@ use crate::{
     connection::{Connection, Failure, Pong, SLICE, Wait, check_retry, check_status},
     connection::{not_the_callers, unsent},
     endpoint::Haste,
-    fleet::{
-        Event, HsmKey, Journey, Load, Look, Moment, PONG, Reason, Setback, Standing, Step, Watch,
-    },
+    fleet::{Event, HsmKey, Journey, Load, Look, Moment, Reason, Setback, Standing, Step, Watch},
     login::{self, Generation, Login},
     objects::{Lack, needs_objects},
     pool::{Lease, Taken},
@@ -408,7 +406,7 @@ impl Inner {
     ) {
         let sequence = self.numbers.begin(false).number();
         if let Some(connection) = slot {
-            match connection.ping(sequence, other, PONG) {
+            match connection.ping(sequence, other, self.config.ping_timeout) {
                 Ok(Pong::Answered | Pong::OtherReady) => return self.heard(site.key),
                 Ok(Pong::Silence) => {
                     *slot = None;
@@ -420,7 +418,7 @@ impl Inner {
                 Err(_) => *slot = None,
             }
         }
-        match self.connect(site.key, Haste::Great) {
+        match self.connect(site.key, Haste::Ask(self.config.ping_timeout)) {
             Ok(connection) => *slot = Some(connection),
             Err(_) => {
                 let event = self.fleet().failed(site.key, self.now(), random(), Setback::Silent);
@@ -463,7 +461,8 @@ impl Wait for Waiting<'_> {
                 let reason = format!("no answer for {} ms", waited.as_millis());
                 return Err(lost(Setback::Broken, reason));
             }
-            let patience = match watch.look(&mut client.fleet(), site.key, now) {
+            let look = watch.look(&mut client.fleet(), site.key, now);
+            let patience = match look {
                 Look::Wait(patience) => patience.min(client.config.answer_timeout - waited),
                 Look::Leave => {
                     let reason = format!("the HSM is silent for {} ms", waited.as_millis());

@@ -12,7 +12,7 @@ use super::{
     ANSWER_TIMEOUT_DEFAULT, Cluster, Config, HsmOptions, LogLevel, LogRotation, Logging,
     PATIENCE_DEFAULT, RetryMode, Server, Target,
 };
-use crate::Error;
+use crate::{Error, fleet::PONG};
 
 /// Servers of one cluster (AWS: 28 HSMs), with room for addresses that moved.
 const SERVERS_MAX: usize = 64;
@@ -50,6 +50,7 @@ impl Config {
             },
             patience: milliseconds(&root, "patience_ms", PATIENCE_DEFAULT)?,
             answer_timeout: milliseconds(&root, "answer_timeout_ms", ANSWER_TIMEOUT_DEFAULT)?,
+            ping_timeout: milliseconds(&root, "ping_timeout_ms", PONG)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Condvar, Mutex, mpsc},
     thread,
 };
 
@@ -20,7 +20,7 @@ use strongroom_wire::{
     limits::FRAME_BYTES_MAX,
     message::{
         Attach, ClusterPhase, HelloReply, LoginReply, Operation, Outcome, Personality, Reply,
-        Request,
+        Request, TopologyReply,
     },
 };
 
@@ -63,13 +63,35 @@ type Script = dyn Fn(&Seen, &Operation) -> Action + Send + Sync;
 /// The running fake.
 pub(crate) struct FakeHsm {
     shared: Arc<Shared>,
-    listener: OwnedFd,
+    /// While it lives.
+    listener: Mutex<Option<OwnedFd>>,
     address: Option<SocketAddr>,
+    config: Option<Arc<ServerConfig>>,
+}
+
+/// What all HSMs of a cluster know.
+#[derive(Default)]
+pub(crate) struct Common {
+    /// Ticket to public key.
+    tickets: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    topology: Mutex<TopologyReply>,
+}
+
+impl Common {
+    /// From now on replies name this topology.
+    pub(crate) fn set_topology(&self, topology: TopologyReply) {
+        *self.topology.lock().unwrap() = topology;
+    }
 }
 
 struct Shared {
     script: Box<Script>,
+    common: Arc<Common>,
+    hsm_id: String,
+    zone: String,
     state: Mutex<State>,
+    /// Woken by a new request, and when `frozen` changes.
+    changed: Condvar,
     ends: mpsc::Sender<End>,
     end_reports: Mutex<mpsc::Receiver<End>>,
 }
@@ -78,8 +100,8 @@ struct Shared {
 struct State {
     seen: Vec<Seen>,
     passwords: Vec<Vec<u8>>,
-    /// Ticket to public key.
-    tickets: HashMap<Vec<u8>, Vec<u8>>,
+    /// Connections are taken, and nothing is answered.
+    frozen: bool,
     cluster_id: Option<String>,
     personality: i32,
     connections: Vec<OwnedFd>,
@@ -109,9 +131,10 @@ impl FakeHsm {
     ) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let fake = Self {
-            shared: Shared::new(script),
-            listener: listener.try_clone().unwrap().into(),
+            shared: Shared::new(script, Arc::default(), HSM_ID, ""),
+            listener: Mutex::new(Some(listener.try_clone().unwrap().into())),
             address: None,
+            config: None,
         };
         let shared = Arc::clone(&fake.shared);
         thread::spawn(move || {
@@ -134,14 +157,32 @@ impl FakeHsm {
         config: ServerConfig,
         script: impl Fn(&Seen, &Operation) -> Action + Send + Sync + 'static,
     ) -> Self {
+        Self::member(Arc::default(), HSM_ID, "", config, script)
+    }
+
+    /// One of a cluster's HSMs.
+    pub(crate) fn member(
+        common: Arc<Common>,
+        hsm_id: &str,
+        zone: &str,
+        config: ServerConfig,
+        script: impl Fn(&Seen, &Operation) -> Action + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let fake = Self {
-            shared: Shared::new(script),
-            listener: listener.try_clone().unwrap().into(),
+            shared: Shared::new(script, common, hsm_id, zone),
+            listener: Mutex::new(None),
             address: Some(listener.local_addr().unwrap()),
+            config: Some(Arc::new(config)),
         };
-        let shared = Arc::clone(&fake.shared);
-        let config = Arc::new(config);
+        fake.listen(listener);
+        fake
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        *self.listener.lock().unwrap() = Some(listener.try_clone().unwrap().into());
+        let shared = Arc::clone(&self.shared);
+        let config = Arc::clone(self.config.as_ref().unwrap());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 // The fake has gone.
@@ -149,6 +190,7 @@ impl FakeHsm {
                 let number = shared.register(stream.try_clone().unwrap().into());
                 let (shared, config) = (Arc::clone(&shared), Arc::clone(&config));
                 thread::spawn(move || {
+                    shared.wait_while_frozen();
                     let tls = ServerConnection::new(config).unwrap();
                     let mut stream = StreamOwned::new(tls, stream);
                     if stream.conn.complete_io(&mut stream.sock).is_err() {
@@ -162,7 +204,45 @@ impl FakeHsm {
                 });
             }
         });
-        fake
+    }
+
+    /// As kill -9: its connections break, new ones are refused.
+    pub(crate) fn die(&self) {
+        if let Some(listener) = self.listener.lock().unwrap().take() {
+            // Ends the listening thread.
+            let _ = rustix::net::shutdown(&listener, Shutdown::Both);
+        }
+        self.cut();
+    }
+
+    /// Started again, at the same address.
+    pub(crate) fn revive(&self) {
+        let listener = loop {
+            match TcpListener::bind(self.address()) {
+                Ok(listener) => break listener,
+                // The old listener's thread has not ended yet.
+                Err(_) => thread::yield_now(),
+            }
+        };
+        self.listen(listener);
+    }
+
+    /// As SIGSTOP, or a network that swallows all packets.
+    pub(crate) fn freeze(&self) {
+        self.shared.state.lock().unwrap().frozen = true;
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.shared.state.lock().unwrap().frozen = false;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until it has seen so many requests of a name.
+    pub(crate) fn wait_for(&self, name: &str, times: usize) {
+        let state = self.shared.state.lock().unwrap();
+        let few =
+            |state: &mut State| state.seen.iter().filter(|seen| seen.name == name).count() < times;
+        drop(self.shared.changed.wait_while(state, few).unwrap());
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -174,10 +254,11 @@ impl FakeHsm {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
-    /// The requests but Hello and Attach.
+    /// The requests of the application.
     pub(crate) fn requests(&self) -> Vec<Seen> {
         let mut seen = self.seen();
-        seen.retain(|seen| seen.name != "Hello" && seen.name != "Attach");
+        let own = ["Hello", "Attach", "Ping", "Topology"];
+        seen.retain(|seen| !own.contains(&seen.name.as_str()));
         seen
     }
 
@@ -186,7 +267,7 @@ impl FakeHsm {
     }
 
     pub(crate) fn end_logins(&self) {
-        self.shared.state.lock().unwrap().tickets.clear();
+        self.shared.common.tickets.lock().unwrap().clear();
     }
 
     pub(crate) fn set_cluster_id(&self, id: &str) {
@@ -212,19 +293,27 @@ impl FakeHsm {
 
 impl Drop for FakeHsm {
     fn drop(&mut self) {
-        // Ends the listening thread.
-        let _ = rustix::net::shutdown(&self.listener, Shutdown::Both);
-        self.cut();
+        self.die();
+        self.thaw();
     }
 }
 
 impl Shared {
-    fn new(script: impl Fn(&Seen, &Operation) -> Action + Send + Sync + 'static) -> Arc<Self> {
+    fn new(
+        script: impl Fn(&Seen, &Operation) -> Action + Send + Sync + 'static,
+        common: Arc<Common>,
+        hsm_id: &str,
+        zone: &str,
+    ) -> Arc<Self> {
         let (ends, end_reports) = mpsc::channel();
         let state = State { personality: Personality::Token.into(), ..State::default() };
         Arc::new(Self {
             script: Box::new(script),
+            common,
+            hsm_id: hsm_id.into(),
+            zone: zone.into(),
             state: Mutex::new(state),
+            changed: Condvar::new(),
             ends,
             end_reports: Mutex::new(end_reports),
         })
@@ -234,6 +323,11 @@ impl Shared {
         let mut state = self.state.lock().unwrap();
         state.connections.push(connection);
         state.connections.len() - 1
+    }
+
+    fn wait_while_frozen(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.frozen).unwrap());
     }
 
     fn cut(&self, connection: usize) {
@@ -263,6 +357,7 @@ impl Shared {
                 Err(frame::FrameError::Closed) => return self.ended(End::Closed),
                 Err(_) => return self.ended(End::Broken),
             };
+            self.wait_while_frozen();
             let operation = request.operation.expect("a request asks for something");
             let debug = format!("{operation:?}");
             let mut seen = Seen {
@@ -277,6 +372,11 @@ impl Shared {
             };
             let action = match &operation {
                 Operation::Hello(_) => answer(Some(self.hello(&nonce))),
+                Operation::Ping(_) => answer(None),
+                Operation::Topology(_) => {
+                    let topology = self.common.topology.lock().unwrap().clone();
+                    answer(Some(Outcome::Topology(topology)))
+                }
                 Operation::Attach(attach) => match self.attach(attach, &binding) {
                     Ok(ticket) => {
                         client_id.clone_from(&attach.client_id);
@@ -298,6 +398,7 @@ impl Shared {
                 _ => (self.script)(&seen, &operation),
             };
             self.state.lock().unwrap().seen.push(seen);
+            self.changed.notify_all();
             match action {
                 Action::Cut => return self.cut(connection),
                 Action::Answer(mut reply) => {
@@ -305,6 +406,7 @@ impl Shared {
                     if reply.sequence == 0 {
                         reply.sequence = request.sequence;
                     }
+                    reply.topology = self.common.topology.lock().unwrap().version;
                     if frame::write(&mut stream, &reply, FRAME_BYTES_MAX).is_err() {
                         return self.ended(End::Broken);
                     }
@@ -317,21 +419,21 @@ impl Shared {
         let state = self.state.lock().unwrap();
         Outcome::Hello(HelloReply {
             api_level: 1,
-            hsm_id: HSM_ID.into(),
+            hsm_id: self.hsm_id.clone(),
             cluster_id: state.cluster_id.clone().unwrap_or(CLUSTER_ID.into()),
             phase: ClusterPhase::Active.into(),
             personality: state.personality,
             server_nonce: nonce.to_vec(),
             fips_mode: false,
             hsms: 1,
-            zone: String::new(),
+            zone: self.zone.clone(),
         })
     }
 
     fn login(&self, public_key: &[u8]) -> Outcome {
-        let mut state = self.state.lock().unwrap();
-        let ticket = format!("ticket {}", state.passwords.len()).into_bytes();
-        state.tickets.insert(ticket.clone(), public_key.to_vec());
+        let mut tickets = self.common.tickets.lock().unwrap();
+        let ticket = format!("ticket {}", tickets.len()).into_bytes();
+        tickets.insert(ticket.clone(), public_key.to_vec());
         Outcome::Login(LoginReply { ticket, user_id: 3, role: 3 })
     }
 
@@ -341,8 +443,8 @@ impl Shared {
         if attach.ticket.is_empty() {
             return Ok(false);
         }
-        let state = self.state.lock().unwrap();
-        let key = state.tickets.get(&attach.ticket).ok_or(CKR_USER_NOT_LOGGED_IN)?;
+        let tickets = self.common.tickets.lock().unwrap();
+        let key = tickets.get(&attach.ticket).ok_or(CKR_USER_NOT_LOGGED_IN)?;
         UnparsedPublicKey::new(&ED25519, key)
             .verify(&attach_statement(binding, &client_id), &attach.proof)
             .expect("the proof is for this connection");

@@ -73,8 +73,12 @@ impl Pki {
     }
 
     pub(crate) fn hsm(&self, name: &str, issuer: &str) {
-        self.request(name, &format!("/O=Strongroom/CN={HSM_ID}"), P256);
-        self.sign(name, issuer, Some(&hsm_extensions(CLUSTER_ID)), &[]);
+        self.hsm_of_id(name, issuer, HSM_ID);
+    }
+
+    pub(crate) fn hsm_of_id(&self, name: &str, issuer: &str, hsm_id: &str) {
+        self.request(name, &format!("/O=Strongroom/CN={hsm_id}"), P256);
+        self.sign(name, issuer, Some(&extensions(CLUSTER_ID, hsm_id)), &[]);
     }
 
     pub(crate) fn file(&self, certificate: &str) -> PathBuf {
@@ -104,8 +108,12 @@ impl Pki {
 }
 
 pub(crate) fn hsm_extensions(cluster_id: &str) -> String {
+    extensions(cluster_id, HSM_ID)
+}
+
+fn extensions(cluster_id: &str, hsm_id: &str) -> String {
     format!(
         "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
-         extendedKeyUsage=serverAuth\nsubjectAltName=URI:strongroom://{cluster_id}/{HSM_ID}\n"
+         extendedKeyUsage=serverAuth\nsubjectAltName=URI:strongroom://{cluster_id}/{hsm_id}\n"
     )
 }
