@@ -107,9 +107,10 @@ impl Handler {
             PeerOperation::SnapshotEnd(end) => self.snapshot_end(from, &end).await,
             PeerOperation::Stand(stand) => self.stand(&stand).await,
             // The `hsm` crate answers those before they come here.
-            PeerOperation::Welcome(_) | PeerOperation::Leave(_) | PeerOperation::Survey(_) => {
-                Ok(refused("not asked here"))
-            }
+            PeerOperation::Welcome(_)
+            | PeerOperation::Leave(_)
+            | PeerOperation::Survey(_)
+            | PeerOperation::Rejoin(_) => Ok(refused("not asked here")),
         }
     }
 

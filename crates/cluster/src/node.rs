@@ -259,6 +259,7 @@ impl Node {
             leader: metrics.current_leader.map(NodeId),
             term: metrics.current_term,
             last_log,
+            last_term: self.log.last().map_or(0, |id| id.leader_id.term),
             committed: self.log.committed().map_or(0, |id| id.index),
             applied: metrics.last_applied.map_or(0, |id| id.index),
             fence: self.shared.fence.get(),

@@ -169,6 +169,8 @@ pub struct NodeStatus {
     pub term: u64,
     /// The last Raft entry in the log.
     pub last_log: u64,
+    /// The term of the leader that made it.
+    pub last_term: u64,
     /// The last one known to be committed.
     pub committed: u64,
     /// The last one applied in memory.

@@ -116,6 +116,10 @@ impl Shared {
                 }
                 Err(TransportError::Unreachable("it is of another life of the cluster".to_owned()))
             }
+            Some(PeerResult::Removed(_)) => {
+                self.end(Ended::Removed);
+                Err(TransportError::Unreachable("this node was removed".to_owned()))
+            }
             Some(PeerResult::Refused(refused)) => Err(TransportError::Unreachable(refused.reason)),
             Some(result) => {
                 self.contacts.answered(from, reply.clock_ms, (self.clock)());

@@ -210,15 +210,23 @@ impl Secrets {
         }
     }
 
+    /// Destroys the secrets: as [`Secrets::destroy_on_disk`], and in memory the cluster's go with their
+    /// last reader, the HSM's own with the process, which must end.
+    ///
+    /// # Errors
+    /// As [`Secrets::destroy_on_disk`]; in memory they are gone then, too.
+    pub fn destroy(&self) -> Result<(), Error> {
+        *self.cluster.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.destroy_on_disk()
+    }
+
     /// Destroys the secrets on disk, and makes what their seal sealed unopenable as far as the seal
-    /// can; in memory the cluster's go with their last reader, the HSM's own with the process, which
-    /// must end.
+    /// can. Nothing of them is kept any more, so the process can't come back.
     ///
     /// # Errors
     /// Where the file system fails; as much as can be is destroyed then, too.
-    pub fn destroy(&self) -> Result<(), Error> {
+    pub fn destroy_on_disk(&self) -> Result<(), Error> {
         let mut kept = self.lock_kept();
-        *self.cluster.write().unwrap_or_else(PoisonError::into_inner) = None;
         let Some(Kept { path, seal }) = kept.take() else { return Ok(()) };
         let (file, key) = (destroy(&path), seal.destroy());
         file?;

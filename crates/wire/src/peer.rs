@@ -29,7 +29,10 @@ pub struct PeerRequest {
     #[prost(uint64, tag = "3")]
     pub to: u64,
     /// What is asked.
-    #[prost(oneof = "PeerOperation", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(
+        oneof = "PeerOperation",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
+    )]
     pub operation: Option<PeerOperation>,
 }
 
@@ -75,6 +78,9 @@ pub enum PeerOperation {
     /// How far have you come? Before a recovery, from another survivor.
     #[prost(message, tag = "22")]
     Survey(Survey),
+    /// I have lost what I had: let me begin again under another number.
+    #[prost(message, tag = "23")]
+    Rejoin(Rejoin),
 }
 
 /// Answer to a [`PeerRequest`].
@@ -87,7 +93,10 @@ pub struct PeerReply {
     #[prost(uint64, tag = "2")]
     pub clock_ms: u64,
     /// What came of it.
-    #[prost(oneof = "PeerResult", tags = "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(
+        oneof = "PeerResult",
+        tags = "9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+    )]
     pub result: Option<PeerResult>,
 }
 
@@ -136,6 +145,12 @@ pub enum PeerResult {
     /// Of [`Survey`].
     #[prost(message, tag = "22")]
     Survey(SurveyReply),
+    /// Of [`Rejoin`].
+    #[prost(message, tag = "23")]
+    Rejoin(RejoinReply),
+    /// Of anything, to an HSM that was a member: it was removed.
+    #[prost(message, tag = "24")]
+    Removed(Removed),
 }
 
 /// Why a request was not done.
@@ -539,6 +554,26 @@ pub struct SurveyReply {
     pub cut_off_ms: u64,
 }
 
+/// From an HSM whose disk is damaged, or older than what others saw of it, or of a life of the cluster
+/// that was given up. Its device key proves which member it was.
+#[derive(Clone, PartialEq, Message)]
+pub struct Rejoin {}
+
+/// Answer to [`Rejoin`].
+#[derive(Clone, PartialEq, Message)]
+pub struct RejoinReply {
+    /// Its new node number.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// All members.
+    #[prost(message, repeated, tag = "2")]
+    pub members: Vec<PeerMember>,
+}
+
+/// The sender's device key is a removed member's.
+#[derive(Clone, PartialEq, Message)]
+pub struct Removed {}
+
 /// Which kept connection a request goes over: a snapshot must not stand in a heartbeat's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
@@ -575,7 +610,10 @@ impl PeerRequest {
             ) => Purpose::Snapshot,
             Some(PeerOperation::Forward(_) | PeerOperation::ReadIndex(_)) => Purpose::Forward,
             Some(
-                PeerOperation::Welcome(_) | PeerOperation::Leave(_) | PeerOperation::Survey(_),
+                PeerOperation::Welcome(_)
+                | PeerOperation::Leave(_)
+                | PeerOperation::Survey(_)
+                | PeerOperation::Rejoin(_),
             ) => Purpose::Membership,
             Some(
                 PeerOperation::Append(_)
@@ -618,7 +656,8 @@ impl PeerRequest {
                 | PeerOperation::Stand(_)
                 | PeerOperation::Welcome(_)
                 | PeerOperation::Leave(_)
-                | PeerOperation::Survey(_),
+                | PeerOperation::Survey(_)
+                | PeerOperation::Rejoin(_),
             )
             | None => Ok(()),
         }
@@ -637,9 +676,12 @@ impl PeerReply {
             Some(PeerResult::Refused(refused)) => {
                 within(refused.reason.len(), PEER_TEXT_BYTES_MAX)?;
             }
-            Some(PeerResult::Seen(seen)) => {
-                within(seen.members.len(), MEMBERS_MAX)?;
-                for member in &seen.members {
+            Some(
+                PeerResult::Seen(SeenReply { members, .. })
+                | PeerResult::Rejoin(RejoinReply { members, .. }),
+            ) => {
+                within(members.len(), MEMBERS_MAX)?;
+                for member in members {
                     member.check()?;
                 }
             }
