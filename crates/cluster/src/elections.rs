@@ -4,8 +4,9 @@
 //! votes for ever. Here each attempt draws a fresh one, and before it uses up a term it asks who would
 //! vote for it: whoever hears a leader says no, so that a node that comes back disturbs nobody.
 //!
-//! A node that has started neither stands nor grants before a majority has told what it saw of it: where
-//! that is more than its disk knows, the disk is an old copy, and the node can't go on.
+//! A node that has started neither stands nor grants before a majority has told what it saw of it, and
+//! the leader where they hear one: where that is more than its disk knows, the disk is an old copy, and
+//! the node can't go on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -224,18 +225,21 @@ impl Elections {
         }
         let mut answers = self.ask(metrics, PeerOperation::Seen(own.question()));
         let mut answered = BTreeSet::from([self.shared.node]);
+        let mut leaders = BTreeSet::new();
         while let Some(answer) = answers.join_next().await {
             let Ok((voter, Some(PeerResult::Seen(reply)))) = answer else { continue };
             if !cleared && own.is_behind(&reply) {
                 return self.shared.end(Ended::RolledBack);
             }
-            self.learn_members(metrics, reply);
             answered.insert(voter);
-            if !cleared && is_quorum(metrics, &answered) {
-                self.quiet_since = Instant::now();
-                self.shared.cleared.store(true, Ordering::Release);
-                return;
-            }
+            leaders.insert(reply.leader);
+            self.learn_members(metrics, reply);
+        }
+        // The leader above all knows what this node has acknowledged.
+        leaders.remove(&0);
+        if !cleared && is_quorum(metrics, &answered) && leaders.is_subset(&answered) {
+            self.quiet_since = Instant::now();
+            self.shared.cleared.store(true, Ordering::Release);
         }
     }
 

@@ -65,6 +65,11 @@ impl Handler {
 
     /// Whether the sender is a member of the same life of the cluster, and means this node.
     fn admit(&self, device: &DeviceKeyHash, request: &PeerRequest) -> Result<(), PeerResult> {
+        // Also to those who are no members any more: the old majority has to hear of it.
+        let fence = self.shared.fence.get();
+        if request.fence < fence {
+            return Err(PeerResult::Fenced(Fenced { fence }));
+        }
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
         let newcomer = membership.nodes().next().is_none();
@@ -73,10 +78,6 @@ impl Handler {
         // A newcomer knows nobody yet; whom it lets in, its listener decides.
         if !newcomer && !member && !self.shared.contacts.is_introduced(request.from, device) {
             return Err(refused("not a member"));
-        }
-        let fence = self.shared.fence.get();
-        if request.fence < fence {
-            return Err(PeerResult::Fenced(Fenced { fence }));
         }
         if request.fence > fence {
             if newcomer {
@@ -164,13 +165,23 @@ impl Handler {
             boot: seen.boot,
             vote: seen.vote,
             acknowledged: seen.acknowledged,
-            leader: metrics.current_leader.unwrap_or(0),
+            leader: self.heard_leader(&metrics),
             membership: metrics.membership_config.log_id().as_ref().map(to_place),
             members: membership
                 .nodes()
                 .map(|(node, peer)| payload::to_member(*node, peer))
                 .collect(),
         })
+    }
+
+    /// The leader, where there is one that speaks.
+    fn heard_leader(&self, metrics: &Metrics) -> u64 {
+        let silence = self.shared.contacts.leader_silence();
+        let heard = silence.is_some_and(|silence| silence < self.shared.timing.election_max);
+        match metrics.current_leader {
+            Some(leader) if heard || leader == self.shared.node => leader,
+            _ => 0,
+        }
     }
 
     fn forward(&self, from: u64, forward: Forward) -> Result<PeerResult, Error> {

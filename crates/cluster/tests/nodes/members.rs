@@ -1,0 +1,160 @@
+//! Members come, go, are lost, and are cut off for ever.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use strongroom_cluster::{Ended, MemberRole, Node, Options, Timing};
+use strongroom_vault::{Actor, Command, NodeId, Replicator};
+
+use crate::common::{Owner, entry};
+use crate::support::{Cluster, PATIENCE, peer};
+
+fn managed() -> Options {
+    let timing = Timing { voter_lost: Duration::from_secs(2), ..Timing::default() };
+    Options { timing, log_entries_kept: 100, ..Options::default() }
+}
+
+/// A cluster whose leader looks after its members, as the state says.
+fn of(count: u64) -> (Cluster, Owner) {
+    let mut cluster = Cluster::one(managed);
+    let owner = cluster.set_up(1);
+    assert_eq!(cluster.add_member(1, 1), NodeId(1));
+    for number in 2..=count {
+        assert_eq!(cluster.add_member(cluster.leader(), number), NodeId(number));
+        cluster.prepare(number);
+        cluster.start(number);
+        assert!(cluster.node(number).ready(PATIENCE));
+    }
+    (cluster, owner)
+}
+
+fn voters(cluster: &Cluster) -> Vec<u64> {
+    let Some((_, node)) = cluster.running().find(|(_, node)| node.leads()) else {
+        return Vec::new();
+    };
+    let voting = |role| matches!(role, MemberRole::Leader | MemberRole::Voter);
+    let members = node.status().members.into_iter();
+    members.filter(|member| voting(member.role)).map(|member| member.node.0).collect()
+}
+
+#[test]
+fn whoever_is_a_member_by_the_state_gets_the_log_and_perhaps_a_vote() {
+    let (cluster, _) = of(6);
+    cluster.eventually("five vote", |cluster| voters(cluster).len() == 5);
+    cluster.same_everywhere();
+}
+
+#[test]
+fn a_lost_voter_is_replaced_by_a_learner() {
+    let (mut cluster, _) = of(4);
+    cluster.eventually("three vote", |cluster| voters(cluster).len() == 3);
+    let leader = cluster.leader();
+    let lost = voters(&cluster).into_iter().find(|voter| *voter != leader).unwrap();
+    cluster.stop(lost);
+    cluster.eventually("the fourth votes instead", |cluster| {
+        let voters = voters(cluster);
+        voters.len() == 3 && !voters.contains(&lost)
+    });
+}
+
+#[test]
+fn a_removed_member_takes_no_part_any_more() {
+    let (cluster, _) = of(3);
+    cluster.eventually("three vote", |cluster| voters(cluster).len() == 3);
+    let leader = cluster.leader();
+    let gone = 1 + leader % 3;
+    let remove = Command::RemoveMember { node: NodeId(gone), receipt: true };
+    cluster.apply(leader, &entry(Actor::System, remove));
+    cluster.eventually("it is out", |cluster| {
+        let status = cluster.node(cluster.leader()).status();
+        status.members.len() == 2 && voters(cluster).len() == 2
+    });
+}
+
+#[test]
+fn a_leader_that_is_removed_hands_over_first() {
+    let (cluster, _) = of(3);
+    cluster.eventually("three vote", |cluster| voters(cluster).len() == 3);
+    let leader = cluster.leader();
+    let remove = Command::RemoveMember { node: NodeId(leader), receipt: true };
+    cluster.apply(leader, &entry(Actor::System, remove));
+    cluster.eventually("two are left", |cluster| voters(cluster).len() == 2);
+    assert_ne!(cluster.leader(), leader);
+}
+
+#[test]
+fn a_new_member_gets_a_snapshot_where_the_log_is_cut() {
+    let mut cluster = Cluster::one(managed);
+    let owner = cluster.set_up(1);
+    cluster.add_member(1, 1);
+    for number in 0..1_500 {
+        cluster.create(1, owner, &number.to_string());
+    }
+    cluster.add_member(1, 2);
+    cluster.prepare(2);
+    cluster.start(2);
+    assert!(cluster.node(2).ready(PATIENCE));
+    cluster.same_everywhere();
+    cluster.eventually("both vote", |cluster| voters(cluster).len() == 2);
+    let state = cluster.node(2).state().read();
+    assert_eq!(state.object_count(), 1_500);
+    let ids: Vec<_> = (0..1_500)
+        .filter_map(|n| state.object(strongroom_vault::Handle(strongroom_vault::Handle::FIRST.0 + n)))
+        .map(|object| object.id)
+        .collect();
+    drop(state);
+    assert_eq!(ids.len(), 1_500);
+    for id in ids {
+        let blob = cluster.node(2).blob(id).unwrap();
+        assert!(blob.is_some());
+        assert_eq!(blob, cluster.node(1).blob(id).unwrap());
+    }
+    // It goes on from there, over a restart too.
+    cluster.stop(2);
+    cluster.start(2);
+    cluster.create(2, owner, "after");
+    cluster.same_everywhere();
+}
+
+#[test]
+fn a_leader_whose_clock_is_wrong_gives_up_and_stamps_nothing() {
+    let (cluster, _) = of(3);
+    cluster.eventually("three vote", |cluster| voters(cluster).len() == 3);
+    let leader = cluster.leader();
+    let before = cluster.node(leader).state().read().time_ms();
+    cluster.hsms[&leader].clock_apart_ms.store(3_600_000, Ordering::Relaxed);
+    let other = 1 + leader % 3;
+    cluster.eventually("another leads", |cluster| cluster.leader() != leader);
+    let close = Command::CloseLogins { logins: Vec::new() };
+    cluster.apply(other, &entry(Actor::System, close));
+    assert!(cluster.node(other).state().read().time_ms() < before + 3_600_000);
+}
+
+#[test]
+fn survivors_of_a_disaster_go_on_and_the_old_majority_is_fenced() {
+    let (mut cluster, owner) = of(3);
+    cluster.eventually("three vote", |cluster| voters(cluster).len() == 3);
+    cluster.same_everywhere();
+    for number in 1..=3 {
+        cluster.stop(number);
+    }
+    {
+        let (mut disk, _) = cluster.disk(3);
+        let alone = BTreeMap::from([(NodeId(3), peer(3))]);
+        Node::force_membership(&mut disk, NodeId(3), 1, &alone).unwrap();
+        assert!(Node::force_membership(&mut disk, NodeId(3), 1, &alone).is_err());
+    }
+    cluster.start(3);
+    assert!(cluster.node(3).ready(PATIENCE));
+    assert_eq!(cluster.node(3).status().fence, 1);
+    let recovered = Command::Recovered { fence: 1, members: vec![NodeId(3)] };
+    cluster.apply(3, &entry(Actor::System, recovered));
+    cluster.create(3, owner, "after");
+    // The old majority comes back, hears of it, and ends.
+    cluster.start(1);
+    cluster.start(2);
+    cluster.eventually("both are fenced", |cluster| {
+        [1, 2].iter().all(|n| *cluster.hsms[n].watch.0.lock().unwrap() == Some(Ended::Fenced))
+    });
+}
