@@ -177,15 +177,17 @@ fn main() {
     }
 }
 
-/// The best of five rounds: what the machine's other work did not disturb.
+const ROUNDS: u32 = 100;
+
+/// The best of many short rounds: what the machine's other work did not disturb.
 fn measure(what: &str, times: u32, mut once: impl FnMut()) {
     let mut best = f64::MAX;
-    for _ in 0..5 {
+    for _ in 0..ROUNDS {
         let began = Instant::now();
-        for _ in 0..times / 5 {
+        for _ in 0..times / ROUNDS {
             once();
         }
-        best = best.min(began.elapsed().as_secs_f64() * 1e9 / f64::from(times / 5));
+        best = best.min(began.elapsed().as_secs_f64() * 1e9 / f64::from(times / ROUNDS));
     }
     println!("{what:32} {best:9.0} ns");
 }

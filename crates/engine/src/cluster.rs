@@ -50,6 +50,7 @@ impl Connection {
     pub(crate) fn cluster_info(&mut self) -> Outcome {
         let standings = self.engine.desk.standings();
         let contact = self.engine.replicator.contact();
+        let lost = self.engine.lost_entries();
         let reply = self.glance(|state| ClusterInfoReply {
             members: state.members().map(|member| member_info(member, &standings)).collect(),
             join_policy: Some(wire_policy(state.join_policy())),
@@ -67,7 +68,7 @@ impl Connection {
                 })
                 .collect(),
             cut_off_policy: Some(SetCutOffPolicy { seconds: state.cut_off_seconds() }),
-            warnings: warnings(state, contact, &standings),
+            warnings: warnings(state, contact, &standings, lost),
             generation: state.generation(),
             recovery_keys: Some({
                 let (keys, threshold) = state.recovery_keys();
@@ -189,8 +190,15 @@ fn wire_policy(policy: JoinPolicy) -> SetJoinPolicy {
 }
 
 /// What an operator must know or do.
-fn warnings(state: &State, contact: Contact, standings: &[Standing]) -> Vec<String> {
+fn warnings(state: &State, contact: Contact, standings: &[Standing], lost: bool) -> Vec<String> {
     let mut warnings = Vec::new();
+    if lost {
+        warnings.push(
+            "clients have seen a newer state than there is: the cluster was recovered from fewer \
+             HSMs, or put back to an older state"
+                .to_owned(),
+        );
+    }
     if let Contact::CutOff { for_ } = contact {
         warnings.push(format!(
             "this HSM has been cut off from the majority for {} s: nothing can be changed here",

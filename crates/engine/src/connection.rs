@@ -148,7 +148,7 @@ impl Connection {
         if seen > self.durable() && self.attached() {
             self.engine.seen_by_client(seen);
         }
-        self.engine.wait(seen)?;
+        self.engine.catch_up(seen)?;
         if let Operation::Hello(hello) = operation {
             return self.hello(&hello).map(Some);
         }

@@ -11,9 +11,11 @@ use strongroom_vault::{Contact, LogIndex, ReplicationError};
 use crate::engine::Engine;
 use crate::error::Error;
 
-/// How long a request waits for this HSM to catch up with what its client, or the request itself,
-/// has seen.
+/// How long a request waits for what it saw or made to be durable here.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long replication may take to bring what a client has seen elsewhere, before the majority is
+/// asked for it.
+const LAG_MAX: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// Whether this HSM is cut off from the majority.
@@ -64,6 +66,35 @@ impl Engine {
             Err(ReplicationError::NoQuorum) if self.is_cut_off() => self.check_contact(),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until this HSM has what its client has seen.
+    ///
+    /// Where the majority has not got that either, it is lost: the cluster was recovered from fewer
+    /// HSMs, or put back to an older state. The client is served then with what there is, or it would
+    /// never be served again; it sees in the reply's index how far that goes.
+    pub(crate) fn catch_up(&self, seen: LogIndex) -> Result<(), Error> {
+        let shared = self.replicator.state();
+        if shared.durable() >= seen {
+            return Ok(());
+        }
+        if self.is_cut_off() {
+            return self.wait(seen);
+        }
+        if shared.wait(seen, LAG_MAX) {
+            return Ok(());
+        }
+        match self.barriers.pass(|| self.replicator.read_barrier()) {
+            Ok(index) => self.wait(index)?,
+            Err(ReplicationError::CutOff | ReplicationError::NoQuorum) => {
+                return Err(Error::Behind);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if shared.durable() < seen {
+            self.seen_and_lost(seen);
+        }
+        Ok(())
     }
 
     /// Waits until `index` is durable and applied here.

@@ -57,6 +57,8 @@ pub struct Engine {
     draining: AtomicBool,
     /// The newest index that a client who is logged in has seen, where it was newer than this HSM.
     seen: AtomicU64,
+    /// The newest index that a client has seen and the majority has not got.
+    lost: AtomicU64,
     connections: AtomicU64,
     /// The index at the last sweep of the cache.
     swept: AtomicU64,
@@ -92,6 +94,7 @@ impl Engine {
             remasking: Remasking::default(),
             draining: AtomicBool::new(false),
             seen: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             swept: AtomicU64::new(0),
             absence_checked_ms: AtomicU64::new(0),
@@ -130,6 +133,17 @@ impl Engine {
 
     pub(crate) fn seen_by_client(&self, index: LogIndex) {
         self.seen.fetch_max(index.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn seen_and_lost(&self, index: LogIndex) {
+        if self.lost.fetch_max(index.0, Ordering::Relaxed) < index.0 {
+            tracing::error!(%index, "a client has seen an entry that the majority has not got");
+        }
+    }
+
+    /// Whether a client has seen entries that the majority has not got.
+    pub(crate) fn lost_entries(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) > self.replicator.state().durable().0
     }
 
     pub(crate) fn disconnected(&self) {

@@ -86,6 +86,30 @@ fn a_topology_that_is_not_on_disk_yet_is_not_told() {
 }
 
 #[test]
+fn a_client_that_has_seen_what_the_cluster_lost_is_served_and_an_operator_told() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.alice();
+    let key = alice.pair(p256()).1;
+    assert!(!info(&mut alice).warnings.iter().any(|warning| warning.contains("newer state")));
+    let durable = hsm.memory.durable();
+    alice.seen_index = durable + 50;
+    alice.sequence += 1;
+    let ecdsa = sign(key, mechanism(CKM_ECDSA_SHA256), b"data");
+    let reply = alice.send(alice.sequence, ecdsa);
+    assert_eq!((reply.status, reply.log_index), (CKR_OK, durable));
+    assert_eq!(hsm.engine.newest_seen_by_clients().0, durable + 50);
+    let warned = |client: &mut Client| {
+        info(client).warnings.iter().any(|warning| warning.contains("newer state"))
+    };
+    assert!(warned(&mut alice));
+    for _ in 0..50 {
+        alice.seen_index = 0;
+        alice.object(aes(&[]));
+    }
+    assert!(!warned(&mut alice));
+}
+
+#[test]
 fn an_object_made_elsewhere_is_found_and_a_hit_asks_nobody() {
     let hsm = Hsm::active();
     let (other, link) = follower(&hsm, None);

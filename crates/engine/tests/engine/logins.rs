@@ -169,7 +169,7 @@ fn a_login_whose_client_is_gone_for_a_day_is_closed() {
         drop(alice.another(&other));
     }
     let (id, ticket, pkcs8) = (alice.id, alice.ticket.clone(), alice.key.to_pkcs8().unwrap());
-    pass_hours(31, &[&other, &hsm]);
+    pass_hours(32, &[&other, &hsm]);
     let mut alice = hsm.client();
     alice.ticket = ticket;
     alice.id = id;
