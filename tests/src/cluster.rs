@@ -19,7 +19,7 @@ impl Region {
     /// Where it prints no JSON.
     #[must_use]
     pub fn status(&self) -> Value {
-        let output = self.strongroom("status").arg("--json").output();
+        let output = self.strongroom("status").args(["--json", "--digest"]).output();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
             panic!("strongroom status --json: {e}: {}", String::from_utf8_lossy(&output.stderr))
         })

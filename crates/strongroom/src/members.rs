@@ -104,11 +104,22 @@ pub(crate) fn join(
     let mut approvals = Vec::new();
     for hsm in &waiting {
         let mut newcomer = Administration::connect(region, hsm)?;
+        let certificate = owner::read_certificate(&region.device_certificate(hsm))?;
+        let known = status.members.iter().find(|member| member.hsm_id == hsm.hsm_id);
+        if let Some(known) = known
+            && known.fingerprint != owner::key_of_device(&certificate)?
+        {
+            return Err(Error::Broken(vec![format!(
+                "{id} has lost its data, and the cluster knows it by another key: `strongroom \
+                 replace {id}{option}` makes a new one in its place",
+                id = hsm.hsm_id,
+                option = region.option()
+            )]));
+        }
         let device = newcomer.device()?;
         newcomer.join(&description.cluster_id, welcomers.clone(), anchor.clone())?;
         let endorsement = if by_owner {
-            let certificate = owner::read_certificate(&region.device_certificate(hsm))?;
-            vec![owner::endorse(&region.customer_ca(), &certificate)?]
+            owner::endorse(&region.customer_ca(), &certificate)?
         } else {
             Vec::new()
         };

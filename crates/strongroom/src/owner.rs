@@ -66,23 +66,38 @@ pub(crate) fn key_of(certificate: &str) -> Result<[u8; 32], Error> {
     Ok(certificate.public_key_sha256())
 }
 
-/// The owner's word for an HSM that is to join: a certificate of its device key, DER.
+/// SHA-256 of the key of a device certificate, DER: what members know an HSM by.
+///
+/// # Errors
+/// Where it does not parse.
+pub(crate) fn key_of_device(certificate: &[u8]) -> Result<[u8; 32], Error> {
+    let certificate = Certificate::from_der(certificate).map_err(|e| Error::Certificate {
+        what: "an HSM's device certificate",
+        problem: e.to_string(),
+    })?;
+    Ok(certificate.public_key_sha256())
+}
+
+/// The owner's word for an HSM that is to join: certificates, DER, from one of a join key under
+/// customerCA down to one over the device key. The join key is of this once: customerCA is here.
 ///
 /// # Errors
 /// Where the device's certificate does not parse, or a file does not read.
-pub(crate) fn endorse(files: &KeyFiles, device: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn endorse(files: &KeyFiles, device: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     const WHAT: &str = "owner's certificate of an HSM";
-    let malformed = |problem: strongroom_pki::Malformed| Error::Certificate {
-        what: WHAT,
-        problem: problem.to_string(),
-    };
-    let device = Certificate::from_der(device).map_err(malformed)?;
-    let key = SubjectPublicKeyInfo::from_der(&device.public_key).map_err(making(WHAT))?;
-    let mut params = named("Strongroom HSM");
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let issuer = Issuer::new(customer_ca(), read_key(&files.key)?);
-    let certificate = params.signed_by(&key, &issuer).map_err(making(WHAT))?;
-    Ok(certificate.der().to_vec())
+    let device = Certificate::from_der(device)
+        .map_err(|e| Error::Certificate { what: WHAT, problem: e.to_string() })?;
+    let device_key = SubjectPublicKeyInfo::from_der(&device.public_key).map_err(making(WHAT))?;
+    let mut join = named("Strongroom join key");
+    join.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    join.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let join_key = KeyPair::generate().map_err(making(WHAT))?;
+    let owner = Issuer::new(customer_ca(), read_key(&files.key)?);
+    let joins = join.signed_by(&join_key, &owner).map_err(making(WHAT))?;
+    let mut hsm = named("Strongroom HSM");
+    hsm.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let hsm = hsm.signed_by(&device_key, &Issuer::new(join, join_key)).map_err(making(WHAT))?;
+    Ok(vec![joins.der().to_vec(), hsm.der().to_vec()])
 }
 
 /// Signs with a private key in a PEM file: ECDSA in DER, or RSA in PKCS#1 v1.5. Gives the public key,

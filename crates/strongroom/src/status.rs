@@ -20,8 +20,6 @@ const FILE_SEAL: &str = "the seal is a file: whoever reads the region's folder, 
                          one, can read the keys";
 const OTHER_SEAL: &str = "the folder alone gives no keys; whoever controls a running HSM's host can \
                           read them";
-const AUTOMATIC: &str = "HSMs join without the owner's word: whoever administers the HSMs can add one \
-                         and read the keys with it";
 
 /// What was found out about one HSM.
 struct Found {
@@ -116,9 +114,6 @@ impl<'a> Cluster<'a> {
             }
         }
         if let Some(best) = self.best {
-            if best.join_policy.is_some_and(|policy| policy.policy() == JoinPolicy::Automatic) {
-                warnings.insert(AUTOMATIC.to_owned());
-            }
             for request in &best.waiting {
                 warnings.insert(format!(
                     "{} waits for admins to approve its fingerprint {}",
@@ -367,10 +362,11 @@ mod tests {
             let policy = JoinPolicy::Automatic.into();
             status.join_policy = Some(SetJoinPolicy { policy, approvals: 0 });
             status.seal = "file".to_owned();
+            status.warnings = vec!["one HSM only".to_owned()];
         }
         let cluster = Cluster::of(&found);
         let warnings = cluster.warnings();
-        assert!(warnings.contains(&AUTOMATIC.to_owned()));
+        assert!(warnings.contains(&"one HSM only".to_owned()));
         assert!(warnings.contains(&FILE_SEAL.to_owned()));
         let region = Region::at(std::path::Path::new("/tmp"));
         let description = Description { cluster_id: "cluster-1".to_owned(), hsms: Vec::new() };

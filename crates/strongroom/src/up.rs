@@ -122,6 +122,11 @@ impl Running {
         steps: &mut Steps,
     ) -> Result<(), Error> {
         initialise(region, description, steps)?;
+        if description.hsms.iter().any(|hsm| !hsm.joins) {
+            // From here on there is a cluster: an HSM that loses its folder must not make another.
+            description.hsms.iter_mut().for_each(|hsm| hsm.joins = true);
+            region.describe(description)?;
+        }
         let ids = |description: &Description| -> Vec<String> {
             description.hsms.iter().map(|hsm| hsm.hsm_id.clone()).collect()
         };
@@ -192,11 +197,11 @@ fn resize(description: &mut Description, count: usize, options: &UpOptions) -> R
     };
     for _ in present..count {
         // Also those that leave still have their places.
-        let place = place(first, port_offset, description.hsms.len())?;
+        let place = place(first, description.hsms.len())?;
         description.hsms.push(HsmDescription {
             hsm_id: new_hsm_id()?,
             address: place.address,
-            port_offset: place.port_offset,
+            port_offset,
             zone: place.zone.to_owned(),
             joins: !description.hsms.is_empty(),
             leaving: None,
@@ -217,9 +222,9 @@ fn moved(
     let address = options.address.unwrap_or(first.address);
     let port_offset = options.port_offset.unwrap_or(first.port_offset);
     for (number, hsm) in description.hsms.iter_mut().enumerate() {
-        let place = place(address, port_offset, number)?;
+        let place = place(address, number)?;
         if (address, port_offset) != (first.address, first.port_offset) {
-            (hsm.address, hsm.port_offset) = (place.address, place.port_offset);
+            (hsm.address, hsm.port_offset) = (place.address, port_offset);
         }
         place.zone.clone_into(&mut hsm.zone);
     }
