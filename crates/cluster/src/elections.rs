@@ -138,7 +138,11 @@ impl Elections {
             .contacts
             .leader_silence()
             .map_or(since_start_or_attempt, |silence| silence.min(since_start_or_attempt));
-        silence >= self.timeout || (only_voter && metrics.state != ServerState::Candidate)
+        // An HSM that has all of the log should be first.
+        let after_hsms =
+            if self.is_witness(metrics) { self.shared.timing.election_max } else { Duration::ZERO };
+        silence >= self.timeout + after_hsms
+            || (only_voter && metrics.state != ServerState::Candidate)
     }
 
     async fn stand(&mut self, metrics: &Metrics) {
@@ -149,10 +153,6 @@ impl Elections {
         } else {
             // Nothing is used up by asking, so the next question may come sooner.
             self.timeout = self.shared.chance.between(timing.heartbeat, timing.election_min);
-        }
-        if self.is_witness(metrics) {
-            // An HSM that has all of the log should be first.
-            self.timeout += timing.election_max;
         }
         self.quiet_since = Instant::now();
     }

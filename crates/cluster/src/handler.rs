@@ -20,9 +20,10 @@ use crate::convert::{
 };
 use crate::log::Log;
 use crate::options::Ended;
-use crate::raft::{Metrics, Raft};
+use crate::raft::{Metrics, Raft, TypeConfig};
 use crate::shared::Shared;
-use crate::snapshot::Inbox;
+use crate::snapshot::{Inbox, SnapshotData};
+use crate::storage::Incoming;
 use crate::{DeviceKeyHash, Error, elections, payload, proposer};
 
 /// Answers peers.
@@ -230,8 +231,27 @@ impl Handler {
         if vote.leader_id.node_id != from || !vote.committed {
             return Err(Error::Peer("a snapshot of another leader"));
         }
+        if self.shared.keys.is_none() && snapshot.meta.last_log_id <= self.log.committed() {
+            return self.keep(snapshot).await;
+        }
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
         let vote = installed.map_err(Error::fatal)?.vote;
+        Ok(PeerResult::Installed(Installed { vote: Some(to_ballot(&vote)) }))
+    }
+
+    /// A witness gets a snapshot of what it has, so that its log need not hold all of it.
+    async fn keep(&self, snapshot: openraft::Snapshot<TypeConfig>) -> Result<PeerResult, Error> {
+        let SnapshotData::Received(inbox) = *snapshot.snapshot else {
+            return Err(Error::Peer("a snapshot that is not one"));
+        };
+        let (position, members) = (inbox.position(), inbox.members());
+        let keep = Incoming::Keep(members, inbox.spooled()?);
+        // What is applied must be on disk first, or the snapshot would be ahead of it.
+        self.shared.storage.flush().await.map_err(|_| Error::Stopped)?;
+        let kept = self.shared.storage.install(position, keep).await;
+        kept.map_err(|_| Error::Stopped)??;
+        self.raft.trigger().snapshot().await.map_err(Error::fatal)?;
+        let vote = self.raft.metrics().borrow().vote;
         Ok(PeerResult::Installed(Installed { vote: Some(to_ballot(&vote)) }))
     }
 

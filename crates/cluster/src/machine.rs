@@ -272,6 +272,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         let flushed = self.shared.storage.flush().await;
         flushed.map_err(|_| StorageIOError::read_snapshot(None, gone()))?;
+        if self.shared.keys.is_none() {
+            // A witness has what it keeps, and no other.
+            let kept = self.shared.storage.snapshot().await.ok().flatten();
+            let kept = kept.filter(|kept| matches!(kept.chunks, Chunks::Sealed(_)));
+            let meta = kept.map(snapshot::of_source).transpose().ok().flatten();
+            let meta = meta.map(|snapshot| snapshot.meta).unwrap_or_default();
+            return Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::Marker) });
+        }
         Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(SnapshotData::Marker) })
     }
 }

@@ -19,7 +19,7 @@ use strongroom_wire::peer::{PeerOperation, PeerResult, Stand};
 use crate::convert::{to_ballot, to_place};
 use crate::raft::{Metrics, Raft};
 use crate::shared::{Shared, voters};
-use crate::{Error, Peer};
+use crate::{Error, Peer, snapshot};
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -47,7 +47,8 @@ struct Candidate {
 }
 
 /// Runs until the node ends.
-pub(crate) async fn run(shared: Arc<Shared>, raft: Raft) {
+pub(crate) async fn run(shared: Arc<Shared>, raft: Raft, log_entries_kept: u64) {
+    let mut witnesses = Witnesses::default();
     loop {
         tokio::time::sleep(PERIOD).await;
         let metrics = raft.metrics().borrow().clone();
@@ -63,6 +64,42 @@ pub(crate) async fn run(shared: Arc<Shared>, raft: Raft) {
         if let Err(error) = look_after(&shared, &raft, &metrics).await {
             // The next look is soon.
             tracing::debug!(%error, "members are not as they should be yet");
+        }
+        witnesses.relieve(&shared, &metrics, log_entries_kept);
+    }
+}
+
+/// Up to where a witness has a snapshot, by this leader.
+#[derive(Default)]
+struct Witnesses(BTreeMap<u64, u64>);
+
+impl Witnesses {
+    /// A witness makes no snapshot, and its log would grow for ever: it gets one now and then.
+    fn relieve(&mut self, shared: &Arc<Shared>, metrics: &Metrics, log_entries_kept: u64) {
+        let purged = metrics.purged.map_or(0, |id| id.index);
+        if shared.keys.is_none() || purged == 0 {
+            return;
+        }
+        for (node, peer) in metrics.membership_config.membership().nodes() {
+            let sent = self.0.get(node).copied();
+            let due = sent.is_none_or(|sent| purged >= sent.saturating_add(log_entries_kept));
+            if !peer.witness || !due {
+                continue;
+            }
+            self.0.insert(*node, purged);
+            let (shared, node, peer) = (shared.clone(), *node, peer.clone());
+            let vote = metrics.vote;
+            tokio::spawn(async move {
+                let Ok(Some(source)) = shared.storage.snapshot().await else { return };
+                let sent = match snapshot::of_source(source) {
+                    Ok(snapshot) => snapshot::send(&shared, node, &peer, vote, snapshot).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = sent {
+                    // It gets the next one.
+                    tracing::debug!(%error, node, "a witness got no snapshot");
+                }
+            });
         }
     }
 }

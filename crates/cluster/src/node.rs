@@ -134,7 +134,7 @@ impl Node {
             tokio::spawn(Elections::new(shared.clone(), raft.clone(), log.clone()).run()),
         ];
         if options.manage_membership {
-            tasks.push(tokio::spawn(manager::run(shared.clone(), raft.clone())));
+            tasks.push(tokio::spawn(manager::run(shared.clone(), raft.clone(), kept)));
         }
         let handler = Handler {
             shared: shared.clone(),
@@ -258,6 +258,7 @@ impl Node {
             node: NodeId(self.shared.node),
             leader: metrics.current_leader.map(NodeId),
             term: metrics.current_term,
+            first_log: metrics.purged.map_or(0, |id| id.index + 1),
             last_log,
             last_term: self.log.last().map_or(0, |id| id.leader_id.term),
             committed: self.log.committed().map_or(0, |id| id.index),

@@ -167,6 +167,8 @@ pub struct NodeStatus {
     pub leader: Option<NodeId>,
     /// Raft's term.
     pub term: u64,
+    /// The first Raft entry that the log still has, or would have.
+    pub first_log: u64,
     /// The last Raft entry in the log.
     pub last_log: u64,
     /// The term of the leader that made it.

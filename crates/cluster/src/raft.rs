@@ -78,7 +78,8 @@ pub(crate) fn config(
         } else {
             openraft::SnapshotPolicy::LogsSinceLast(log_entries_cut_min)
         },
-        max_in_snapshot_log_to_keep: log_entries_kept,
+        // Its disk forgets at once what the snapshot that it keeps stands for.
+        max_in_snapshot_log_to_keep: if witness { 0 } else { log_entries_kept },
         purge_batch_size: 1,
         enable_heartbeat: false,
         enable_elect: false,

@@ -8,7 +8,9 @@ use crate::arguments::Command;
 /// than a command, whose output is for people.
 pub(crate) fn start(command: &Command) {
     let default = match command {
-        Command::Hsm(_) => "info",
+        // openraft takes every message that does not arrive for an error; what matters of it, the
+        // cluster crate says.
+        Command::Hsm(_) => "info,openraft=off",
         _ => "warn",
     };
     let filter =

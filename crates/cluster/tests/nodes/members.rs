@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strongroom_cluster::{Ended, MemberRole, Node, Options, Timing};
-use strongroom_vault::{Actor, Command, NodeId, Replicator};
+use strongroom_vault::{Actor, Command, Endorsement, Member, NodeId, Replicator};
 
 use crate::common::{Owner, entry};
-use crate::support::{Cluster, PATIENCE, peer};
+use crate::support::{Cluster, PATIENCE, member, peer};
 
 fn managed() -> Options {
     let timing = Timing { voter_lost: Duration::from_secs(2), ..Timing::default() };
@@ -100,7 +100,9 @@ fn a_new_member_gets_a_snapshot_where_the_log_is_cut() {
     let state = cluster.node(2).state().read();
     assert_eq!(state.object_count(), 1_500);
     let ids: Vec<_> = (0..1_500)
-        .filter_map(|n| state.object(strongroom_vault::Handle(strongroom_vault::Handle::FIRST.0 + n)))
+        .filter_map(|n| {
+            state.object(strongroom_vault::Handle(strongroom_vault::Handle::FIRST.0 + n))
+        })
         .map(|object| object.id)
         .collect();
     drop(state);
@@ -157,4 +159,63 @@ fn survivors_of_a_disaster_go_on_and_the_old_majority_is_fenced() {
     cluster.eventually("both are fenced", |cluster| {
         [1, 2].iter().all(|n| *cluster.hsms[n].watch.0.lock().unwrap() == Some(Ended::Fenced))
     });
+}
+
+/// Two HSMs and a witness, which all vote.
+fn with_witness() -> (Cluster, Owner) {
+    let (mut cluster, owner) = of(2);
+    let witness = Member { witness: true, sealing_key: Vec::new(), ..member(3) };
+    let add = Command::AddMember {
+        member: witness,
+        endorsement: Endorsement::Provisioner,
+        replaces: None,
+    };
+    cluster.apply(1, &entry(Actor::System, add));
+    cluster.prepare_as(3, true);
+    cluster.start(3);
+    cluster.eventually("all three vote", |cluster| voters(cluster).len() == 3);
+    (cluster, owner)
+}
+
+#[test]
+fn two_hsms_and_a_witness_go_on_without_one_of_the_hsms() {
+    let (mut cluster, owner) = with_witness();
+    cluster.stop(1);
+    cluster.create(2, owner, "by the other");
+    assert_eq!(cluster.leader(), 2);
+    assert_eq!(cluster.node(3).state().read().object_count(), 0, "a witness knows nothing");
+}
+
+#[test]
+fn a_witness_brings_an_hsm_up_to_date_and_hands_over() {
+    let (mut cluster, owner) = with_witness();
+    cluster.lead(1);
+    cluster.net.isolate(2);
+    for number in 0..3 {
+        cluster.create(1, owner, &number.to_string());
+    }
+    assert_eq!(cluster.node(2).state().read().object_count(), 0);
+    // Only the witness has what was acknowledged.
+    cluster.stop(1);
+    cluster.net.heal();
+    cluster.create(2, owner, "after");
+    assert_eq!(cluster.node(2).state().read().object_count(), 4);
+    cluster.eventually("the HSM leads", |cluster| cluster.node(2).leads());
+}
+
+#[test]
+fn a_witness_passes_a_snapshot_on_that_it_cannot_open() {
+    let (mut cluster, owner) = with_witness();
+    cluster.lead(1);
+    cluster.stop(2);
+    for number in 0..2_500 {
+        cluster.create(1, owner, &number.to_string());
+    }
+    cluster.eventually("the witness's log is cut", |cluster| {
+        cluster.node(3).status().first_log > 1_000
+    });
+    cluster.stop(1);
+    cluster.start(2);
+    cluster.create(2, owner, "after");
+    assert_eq!(cluster.node(2).state().read().object_count(), 2_501);
 }

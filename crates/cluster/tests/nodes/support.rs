@@ -127,6 +127,7 @@ pub(crate) struct Hsm {
     pub(crate) node: Option<Arc<Node>>,
     pub(crate) path: PathBuf,
     secrets: Arc<Secrets>,
+    witness: bool,
     pub(crate) watch: Arc<Watch>,
     /// Its clock against the others', in milliseconds.
     pub(crate) clock_apart_ms: Arc<AtomicI64>,
@@ -192,16 +193,22 @@ impl Cluster {
 
     /// A folder for a node that has none.
     pub(crate) fn prepare(&mut self, number: u64) {
+        self.prepare_as(number, false);
+    }
+
+    /// The same; a witness has no secrets of the cluster's.
+    pub(crate) fn prepare_as(&mut self, number: u64, witness: bool) {
         let path = self.root.path().join(format!("hsm-{number}-{}", self.hsms.len()));
         let folder = Folder::open(&path).unwrap();
         let secrets = Secrets::generate_alone(format!("hsm-{number}")).unwrap();
-        let secrets = secrets.with_cluster(self.secrets.clone());
+        let secrets = if witness { secrets } else { secrets.with_cluster(self.secrets.clone()) };
         let seal = FileSeal::open_or_create(&path.with_extension("seal")).unwrap();
         secrets.save(&folder, Arc::new(seal)).unwrap();
         let hsm = Hsm {
             node: None,
             path,
             secrets: Arc::new(secrets),
+            witness,
             watch: Arc::default(),
             clock_apart_ms: Arc::default(),
         };
@@ -229,7 +236,7 @@ impl Cluster {
             ..(self.options)()
         };
         let link = Arc::new(Link { net: self.net.clone(), from: number });
-        let secrets = Some(hsm.secrets.clone());
+        let secrets = (!hsm.witness).then(|| hsm.secrets.clone());
         let disk = Box::new(disk);
         let node = Node::open_blocking(self.runtime.handle(), disk, state, secrets, link, options);
         let node = node.unwrap();
@@ -266,6 +273,15 @@ impl Cluster {
     pub(crate) fn leader(&self) -> u64 {
         self.eventually("somebody leads", |cluster| cluster.leading().is_some());
         self.leading().unwrap()
+    }
+
+    /// Makes `number` the leader.
+    pub(crate) fn lead(&self, number: u64) {
+        while self.leader() != number {
+            let leader = self.node(self.leader());
+            // It may be another's turn first, or somebody too far behind.
+            let _ = self.runtime.block_on(leader.transfer_leadership());
+        }
     }
 
     fn leading(&self) -> Option<u64> {
