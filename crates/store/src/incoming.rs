@@ -133,21 +133,34 @@ impl Chunks {
         let file = File::open(path).map_err(Error::io(path))?;
         Ok(Self { path: path.to_owned(), file: BufReader::new(file) })
     }
+}
 
-    fn read(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let mut length = [0; 4];
-        // Nothing is the end; a part of a length is not.
-        if self.file.read(&mut length[..1]).map_err(Error::io(&self.path))? == 0 {
-            return Ok(None);
-        }
-        self.file.read_exact(&mut length[1..]).map_err(Error::io(&self.path))?;
-        let length = u32::from_be_bytes(length) as usize;
-        if length > SEALED_CHUNK_BYTES_MAX {
-            return Err(Error::Snapshot("a chunk is too long"));
-        }
-        let mut chunk = vec![0; length];
-        self.file.read_exact(&mut chunk).map_err(Error::io(&self.path))?;
-        Ok(Some(chunk))
+/// The next chunk of a file; `None` at its end.
+pub(crate) fn read_chunk(file: &mut impl Read) -> Result<Option<Vec<u8>>, ChunkError> {
+    let mut length = [0; 4];
+    // Nothing is the end; a part of a length is not.
+    if file.read(&mut length[..1])? == 0 {
+        return Ok(None);
+    }
+    file.read_exact(&mut length[1..])?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > SEALED_CHUNK_BYTES_MAX {
+        return Err(ChunkError::TooLong);
+    }
+    let mut chunk = vec![0; length];
+    file.read_exact(&mut chunk)?;
+    Ok(Some(chunk))
+}
+
+/// Why a file has no further chunk.
+pub(crate) enum ChunkError {
+    TooLong,
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for ChunkError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
@@ -155,7 +168,11 @@ impl Iterator for Chunks {
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
+        let chunk = read_chunk(&mut self.file).map_err(|error| match error {
+            ChunkError::TooLong => Error::Snapshot("a chunk is too long"),
+            ChunkError::Io(error) => Error::io(&self.path)(error),
+        });
+        chunk.transpose()
     }
 }
 

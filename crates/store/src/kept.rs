@@ -76,15 +76,10 @@ impl Store {
         // The file first, and durably: the row that names it must never be without it.
         std::fs::rename(received.path(), &path).map_err(Error::io(&path))?;
         self.folder.sync_file(&path)?;
-        let row = KeptRow {
-            length,
-            digest,
-            position: Some(position.into()),
-            membership: membership.to_vec(),
-        };
+        let row = Row { length, digest, position, membership: membership.to_vec() }.encode();
         self.transact(false, |writer| {
             writer.membership(membership)?;
-            writer.kept(&row.encode_to_vec())?;
+            writer.kept(&row)?;
             writer.forget_log_up_to(position)?;
             writer.stands_at(position);
             Ok(())
@@ -131,9 +126,8 @@ pub(crate) fn read(
         .query_row("SELECT sealed FROM meta WHERE name = ?1", [NAME], |row| row.get(0))
         .optional()?
         .ok_or_else(|| wrong("it is missing"))?;
-    let row = KeptRow::decode(opener.open(&place(head.kept), &sealed)?.as_bytes())
-        .map_err(|_| wrong("it does not decode"))?;
-    let position = row.position.ok_or_else(|| wrong("it does not decode"))?.into();
+    let row = parse(opener.open(&place(head.kept), &sealed)?.as_bytes())
+        .ok_or_else(|| wrong("it does not decode"))?;
     let name = file_name(head.kept);
     let path = folder.join(&name);
     let other = |reason| Error::tampered("file", &name, reason);
@@ -143,7 +137,33 @@ pub(crate) fn read(
     if digest(&path)? != (row.length, row.digest) {
         return Err(other("it is not what was kept"));
     }
-    Ok(Some(KeptSnapshot { path, position, membership: row.membership }))
+    Ok(Some(KeptSnapshot { path, position: row.position, membership: row.membership }))
+}
+
+/// The row's plaintext taken apart.
+fn parse(bytes: &[u8]) -> Option<Row> {
+    let KeptRow { length, digest, position, membership } = KeptRow::decode(bytes).ok()?;
+    Some(Row { length, digest, position: position?.into(), membership })
+}
+
+/// The row as [`parse`] takes it, and as it is written.
+pub(crate) fn rewritten(bytes: &[u8]) -> Option<Vec<u8>> {
+    parse(bytes).map(|row| row.encode())
+}
+
+/// What the row says.
+struct Row {
+    length: u64,
+    digest: Vec<u8>,
+    position: Position,
+    membership: Vec<u8>,
+}
+
+impl Row {
+    fn encode(self) -> Vec<u8> {
+        let Self { length, digest, position, membership } = self;
+        KeptRow { length, digest, position: Some(position.into()), membership }.encode_to_vec()
+    }
 }
 
 /// A file's length and SHA-256.

@@ -1,13 +1,16 @@
-//! The test vectors of `docs/spec/vectors/log.json`: records, tallies and the audit chain.
+//! The test vectors of `docs/spec/vectors/log.json`: records, tallies, rows of the log, snapshots and
+//! the audit chain.
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use strongroom_vault::LogIndex;
 
 use crate::audit::{Chain, Kind};
+use crate::fuzzing::Snapshot;
 use crate::sealing::{Boot, BootRow, Opener, Place, Sealer, Table};
 use crate::tally::{Share, Tally};
-use crate::{KeyRing, Secrets};
+use crate::{KeyRing, LogRow, Position, Secrets, SnapshotHeader};
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../docs/spec/vectors/log.json")).unwrap()
@@ -78,5 +81,44 @@ fn the_audit_chain_is_that_of_the_specification() {
         assert_eq!(chain.sequence, number(&vector["sequence"]));
         assert_eq!(chain.hash, *bytes(&vector["hash"]));
     }
-    assert_eq!(chain.sequence, 3);
+    assert_eq!(chain.sequence, 4);
+}
+
+#[test]
+fn rows_of_the_log_are_those_of_the_specification() {
+    for vector in vectors()["log_rows"].as_array().unwrap() {
+        let (term, leader) = (number(&vector["term"]), number(&vector["leader"]));
+        let (index, payload) = (number(&vector["index"]), bytes(&vector["payload"]));
+        let (row, plaintext) =
+            (LogRow { index, term, leader, payload }, bytes(&vector["plaintext"]));
+        assert_eq!(row.plaintext(), plaintext);
+        assert_eq!(LogRow::parse(index, &plaintext), Some(row));
+    }
+}
+
+#[test]
+fn snapshots_are_those_of_the_specification() {
+    let pairs = |value: &Value| -> Vec<_> {
+        value.as_array().unwrap().iter().map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect()
+    };
+    for vector in vectors()["snapshots"].as_array().unwrap() {
+        let records = pairs(&vector["records"]);
+        let blobs = pairs(&vector["blobs"]).into_iter();
+        let blobs: Vec<_> = blobs.map(|(id, blob)| (id.try_into().unwrap(), blob)).collect();
+        let header = SnapshotHeader {
+            position: Position {
+                index: number(&vector["index"]),
+                term: number(&vector["term"]),
+                leader: number(&vector["leader"]),
+            },
+            membership: bytes(&vector["membership"]),
+            index: LogIndex(number(&vector["vault_index"])),
+            records: records.len() as u64,
+            blobs: blobs.len() as u64,
+        };
+        let snapshot = Snapshot { header, records, blobs };
+        let stream = bytes(&vector["stream"]);
+        assert_eq!(snapshot.write().unwrap(), stream);
+        assert_eq!(Snapshot::read(&stream, 50).unwrap(), snapshot);
+    }
 }

@@ -384,7 +384,7 @@ impl Statements {
 
 /// A record's plaintext: the length of its key in 4 bytes, the key, the value. The key in the
 /// database is only a hash.
-fn join_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn join_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([&(key.len() as u32).to_be_bytes(), key, value].concat())
 }
 

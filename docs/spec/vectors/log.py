@@ -70,6 +70,43 @@ def chain(before, sequence, kind, body):
     return hashlib.sha256(AUDIT + before + u64(sequence) + bytes([kind]) + body).digest()
 
 
+def varint(number):
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def field(tag, value):
+    """One field of a protocol buffers message; zeros and empty values are left out."""
+    if isinstance(value, int):
+        return varint(tag << 3) + varint(value) if value else b""
+    return varint(tag << 3 | 2) + varint(len(value)) + value if value else b""
+
+
+def position(index, term, leader):
+    return field(1, index) + field(2, term) + field(3, leader)
+
+
+def log_row(term, leader, payload):
+    return u64(term) + u64(leader) + payload
+
+
+def frame(kind, body):
+    return bytes([kind]) + struct.pack(">I", len(body)) + body
+
+
+def snapshot(stands_at, membership, index, records, blobs):
+    header = field(1, stands_at) + field(2, membership) + field(3, index)
+    stream = b"SRSNAP\1" + frame(1, header + field(4, len(records)) + field(5, len(blobs)))
+    for key, value in records:
+        stream += frame(2, struct.pack(">I", len(key)) + key + value)
+    for object_id, blob in blobs:
+        stream += frame(3, object_id + blob)
+    return stream + frame(4, hashlib.sha256(stream).digest())
+
+
 def main():
     root = bytes(range(32))
     salt = bytes(range(0xA0, 0xB0))
@@ -89,7 +126,7 @@ def main():
     tally_key = bytes(range(64, 96))
     rows = [
         ("meta", b"head", 0, b"head"),
-        ("log", u64(41), 0, b"an entry, sealed"),
+        ("log", u64(41), 0, log_row(3, 2, b"a payload")),
         ("records", bytes(range(16)), 41, b"\0\0\0\3key" + b"value"),
         ("records", bytes(range(16, 32)), 42, b"\0\0\0\0"),
         ("blobs", bytes(16), 41, bytes(100)),
@@ -109,11 +146,37 @@ def main():
         records.append(where | row)
 
     links, before = [], bytes(32)
-    for sequence, (kind, body) in enumerate([(1, b"start"), (2, b"change"), (3, b"")], start=1):
+    for sequence, (kind, body) in enumerate(
+        [(1, b"start"), (2, b"change"), (3, b""), (4, b"install")], start=1
+    ):
         before = chain(before, sequence, kind, body)
         links.append(
             {"sequence": sequence, "kind": kind, "body": body.hex(), "hash": before.hex()}
         )
+
+    log_rows = [
+        {
+            "index": index, "term": term, "leader": leader, "payload": payload.hex(),
+            "plaintext": log_row(term, leader, payload).hex(),
+        }
+        for index, term, leader, payload in [(0, 1, 1, b""), (41, 3, 2, b"a payload")]
+    ]
+
+    stored = [(b"\0", b"progress"), (b"\2\0\0\0\1", b"a user"), (b"", b"")]
+    masked = [(bytes(range(16)), bytes(200)), (bytes(range(1, 17)), b"\1")]
+    snapshots = [
+        {
+            "index": at[0], "term": at[1], "leader": at[2], "membership": members.hex(),
+            "vault_index": vault_index,
+            "records": [[key.hex(), value.hex()] for key, value in records],
+            "blobs": [[object_id.hex(), blob.hex()] for object_id, blob in blobs],
+            "stream": snapshot(position(*at), members, vault_index, records, blobs).hex(),
+        }
+        for at, members, vault_index, records, blobs in [
+            ((0, 1, 1), b"", 0, [], []),
+            ((700, 3, 2), b"members", 300, stored, masked),
+        ]
+    ]
 
     secret, seal_salt = b"the secrets of an HSM", bytes(range(0x20, 0x40))
     file_key = hkdf(root, b"strongroom seal 1 file\0" + seal_salt)
@@ -139,6 +202,8 @@ def main():
         "entries": entries,
         "records": records,
         "tally": {"key": tally_key.hex(), "of_records": tally(shares).hex()},
+        "log_rows": log_rows,
+        "snapshots": snapshots,
         "audit": links,
     }
     print(json.dumps(vectors, indent=1))

@@ -54,6 +54,10 @@ targets! {
     "store-row", 20_000: store::row, store::row_seeds;
     "store-head", 20_000: store::head, store::head_seeds;
     "store-audit", 20_000: store::audit, store::audit_seeds;
+    "store-log", 20_000: store::log_row, store::log_row_seeds;
+    "store-kept", 20_000: store::kept, store::kept_seeds;
+    "store-chunks", 20_000: store::chunks, store::chunks_seeds;
+    "store-snapshot", 4_000: store::snapshot, store::snapshot_seeds;
     "cluster-entry", 20_000: store::sealed_entry, store::sealed_entry_seeds;
     "seal-file", 20_000: seal::file, seal::file_seeds;
     "seal-passphrase", 5_000: seal::passphrase, seal::passphrase_seeds;

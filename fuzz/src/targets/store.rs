@@ -10,13 +10,16 @@ use strongroom_cluster::sealing::{self as entries, EntrySealer};
 use strongroom_crypto::memory::LockedBytes;
 use strongroom_crypto::sealing::SealingKeyPair;
 use strongroom_store::audit::{ActorKind, Chain, ChangeRecord, InstallRecord, Kind, StartRecord};
-use strongroom_store::fuzzing::{self, Rows};
+use strongroom_store::fuzzing::{self, Rows, Snapshot};
 use strongroom_store::sealing::{Place, Table};
-use strongroom_store::{Boot, ClusterSecrets, KeyRing, Secrets};
+use strongroom_store::{Boot, ClusterSecrets, KeyRing, LogRow, Position, Secrets, SnapshotHeader};
+use strongroom_vault::{Entry, LogIndex, State};
 
+use super::history;
 use super::wire::stable;
+use crate::disk::Disk;
 use crate::fixed;
-use crate::input::{Fields, short};
+use crate::input::{Fields, framed, short};
 
 fn secrets() -> Secrets {
     let ring = |byte| {
@@ -139,6 +142,80 @@ pub(super) fn audit_seeds() -> Vec<Vec<u8>> {
         fuzzing::audit_row(Kind::Start, &start.encode_to_vec()),
         fuzzing::audit_row(Kind::Uses, &[1; 53]),
     ]
+}
+
+/// A row of Raft's log.
+pub(super) fn log_row(data: &[u8]) -> bool {
+    let Some(row) = fuzzing::read_log_row(7, data) else { return false };
+    assert_eq!(fuzzing::log_row(&row), data);
+    true
+}
+
+pub(super) fn log_row_seeds() -> Vec<Vec<u8>> {
+    let row = |payload: &[u8]| LogRow { index: 7, term: 3, leader: 2, payload: payload.to_vec() };
+    [&b"payload"[..], b""].map(|payload| fuzzing::log_row(&row(payload))).to_vec()
+}
+
+/// What a witness's store says of the snapshot that it keeps.
+pub(super) fn kept(data: &[u8]) -> bool {
+    let Some(written) = fuzzing::read_kept_row(data) else { return false };
+    assert_eq!(fuzzing::read_kept_row(&written), Some(written));
+    true
+}
+
+pub(super) fn kept_seeds() -> Vec<Vec<u8>> {
+    // length 9, a digest, a position, the members.
+    let fields = [&[8, 9, 18, 32][..], &[1; 32], &[26, 6, 8, 7, 16, 3, 24, 2, 34, 2, 5, 6]];
+    vec![fields.concat()]
+}
+
+/// The file in which a snapshot's chunks wait.
+pub(super) fn chunks(data: &[u8]) -> bool {
+    let (chunks, ended) = fuzzing::read_chunks(data);
+    if ended {
+        assert_eq!(framed(&chunks), data);
+    }
+    ended && !chunks.is_empty()
+}
+
+pub(super) fn chunks_seeds() -> Vec<Vec<u8>> {
+    vec![framed([&b"a chunk"[..], b"", &[7; 300]])]
+}
+
+/// A snapshot, wherever it is cut.
+pub(super) fn snapshot(data: &[u8]) -> bool {
+    let whole = Snapshot::read(data, usize::MAX).ok();
+    for length in [1, 7, 100] {
+        assert_eq!(Snapshot::read(data, length).ok(), whole, "cut into {length}");
+    }
+    let Some(snapshot) = whole else { return false };
+    let again = snapshot.write().expect("what was read can be written");
+    assert_eq!(Snapshot::read(&again, usize::MAX).ok().as_ref(), Some(&snapshot));
+    snapshot.is_a_state()
+}
+
+pub(super) fn snapshot_seeds() -> Vec<Vec<u8>> {
+    history::all().iter().map(|history| snapshot_of(&history.entries)).collect()
+}
+
+/// The snapshot of what these entries leave.
+fn snapshot_of(entries: &[Entry]) -> Vec<u8> {
+    let (mut state, mut disk) = (State::new(), Disk::default());
+    for (index, entry) in (1..).zip(entries) {
+        let (_, changes) = state.apply(LogIndex(index), entry.clone());
+        disk.write(changes);
+    }
+    let records: Vec<_> = disk.records.into_iter().collect();
+    let mut blobs: Vec<_> = disk.blobs.into_iter().map(|(id, blob)| (id.0, blob)).collect();
+    blobs.sort();
+    let header = SnapshotHeader {
+        position: Position { index: 9, term: 2, leader: 1 },
+        membership: b"members".to_vec(),
+        index: state.applied(),
+        records: records.len() as u64,
+        blobs: blobs.len() as u64,
+    };
+    Snapshot { header, records, blobs }.write().expect("a snapshot")
 }
 
 /// A log entry as it is sealed. Only what was sealed opens.
