@@ -95,8 +95,10 @@ pub struct Cluster {
     pub hsm_ca_file: PathBuf,
     /// Its HSMs that are enabled; at least one.
     pub servers: Vec<Server>,
-    /// SHA-256 of the cluster key's SubjectPublicKeyInfo, where the client is pinned to it.
-    pub cluster_key: Option<[u8; 32]>,
+    /// SHA-256 of the cluster key's SubjectPublicKeyInfo, where the client is pinned to it. Where the
+    /// cluster gets a new key there are several for a while, the newest last: an HSM with any of them
+    /// is taken, until one has shown a newer key; older ones are refused from then on.
+    pub cluster_keys: Vec<[u8; 32]>,
     /// The id that the cluster's certificate must carry, where it is known.
     pub cluster_id: Option<String>,
 }
@@ -194,7 +196,7 @@ impl Config {
         Self::with_target(Target::Cluster(Cluster {
             hsm_ca_file: hsm_ca_file.into(),
             servers,
-            cluster_key: None,
+            cluster_keys: Vec::new(),
             cluster_id: None,
         }))
     }

@@ -18,7 +18,14 @@
 //!
 //! The TLS handshake then proves that the peer has the leaf's key.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, OtherError, SignatureScheme,
@@ -68,7 +75,11 @@ impl Identity {
 pub struct Anchor {
     certificate: Certificate,
     file: String,
-    cluster_key: Option<[u8; 32]>,
+    /// The newest last; empty where any is taken.
+    cluster_keys: Vec<[u8; 32]>,
+    /// The newest of them that an HSM has shown: a cluster does not go back to an older one, but who
+    /// has stolen an HSM would.
+    newest_shown: AtomicUsize,
     cluster_id: Option<String>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -97,7 +108,8 @@ impl Anchor {
         let anchor = Self {
             certificate,
             file,
-            cluster_key: cluster.cluster_key,
+            cluster_keys: cluster.cluster_keys.clone(),
+            newest_shown: AtomicUsize::new(0),
             cluster_id: cluster.cluster_id.clone(),
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
         };
@@ -176,6 +188,11 @@ impl Anchor {
         Ok(())
     }
 
+    /// The place of a key among those that are pinned.
+    fn generation(&self, cluster_key: &[u8; 32]) -> Option<usize> {
+        self.cluster_keys.iter().position(|pin| pin == cluster_key)
+    }
+
     fn check_names(&self, leaf: &Certificate, cluster: &Certificate) -> Result<Identity, Distrust> {
         let Some(HsmName { cluster_id, hsm_id }) =
             leaf.uris.first().and_then(|uri| HsmName::from_uri(uri))
@@ -204,15 +221,24 @@ impl Anchor {
             ));
         }
         let cluster_key = cluster.public_key_sha256();
-        if let Some(pin) = &self.cluster_key
-            && *pin != cluster_key
-        {
-            return refuse(format!(
-                "pinned key: the cluster's key is {}, the configuration pins {}: if the cluster has \
-                 a new key and you trust it, run `configure-pkcs11 -a` again",
-                hex(&cluster_key),
-                hex(pin)
-            ));
+        match self.generation(&cluster_key) {
+            None if !self.cluster_keys.is_empty() => {
+                let pins: Vec<String> = self.cluster_keys.iter().map(|pin| hex(pin)).collect();
+                return refuse(format!(
+                    "pinned key: the cluster's key is {}, the configuration pins {}: if the cluster \
+                     has a new key and you trust it, run `configure-pkcs11 -a` again",
+                    hex(&cluster_key),
+                    pins.join(", ")
+                ));
+            }
+            Some(generation) if generation < self.newest_shown.load(Ordering::Acquire) => {
+                return refuse(format!(
+                    "pinned key: the HSM shows the cluster's key {}, and other HSMs have shown a \
+                     newer one",
+                    hex(&cluster_key)
+                ));
+            }
+            _ => {}
         }
         Ok(Identity { cluster_id, hsm_id, cluster_key })
     }
@@ -345,7 +371,12 @@ pub(crate) fn identity(anchor: &Anchor, chain: &[CertificateDer<'_>]) -> Result<
         return Err(Error::Trust("the HSM presented no certificate".into()));
     };
     let distrusted = |Distrust(why)| Error::Trust(why);
-    anchor
+    let identity = anchor
         .check_names(&leaf.map_err(distrusted)?, &cluster.map_err(distrusted)?)
-        .map_err(distrusted)
+        .map_err(distrusted)?;
+    // The handshake is over: the HSM has proved its leaf's key, and the cluster has issued it.
+    if let Some(generation) = anchor.generation(&identity.cluster_key) {
+        anchor.newest_shown.fetch_max(generation, Ordering::AcqRel);
+    }
+    Ok(identity)
 }

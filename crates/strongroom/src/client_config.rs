@@ -69,7 +69,7 @@ pub(crate) fn renew(
     let mut document = Document::open(&path)?;
     let Target::Cluster(cluster) = document.config()?.target else { return Ok(()) };
     let mut unpinned = cluster.clone();
-    unpinned.cluster_key = None;
+    unpinned.cluster_keys.clear();
     let speaks = hsms.iter().find(|hsm| hsm.hsm_id == status.hsm_id).map(server);
     let Some(speaks) = speaks else { return Ok(()) };
     if strongroom_client::identify(&unpinned, &speaks)?.cluster_key != key {
@@ -79,7 +79,7 @@ pub(crate) fn renew(
             status.generation
         ));
     }
-    if cluster.cluster_key != Some(key) {
+    if cluster.cluster_keys != [key] {
         document.set_cluster_key(Some(&key));
         write_atomically(&path, document.to_json().as_bytes())?;
         steps.done("clients pin the cluster's new key");
@@ -94,7 +94,7 @@ fn server(hsm: &HsmDescription) -> Server {
 /// Records the cluster's key where none is pinned yet, as `configure-… -a` does.
 fn pin(document: &mut Document, steps: &mut Steps) -> Result<(), Error> {
     let Target::Cluster(cluster) = document.config()?.target else { return Ok(()) };
-    let (None, Some(server)) = (cluster.cluster_key, cluster.servers.first()) else {
+    let (true, Some(server)) = (cluster.cluster_keys.is_empty(), cluster.servers.first()) else {
         return Ok(());
     };
     let identity = strongroom_client::identify(&cluster, server)?;

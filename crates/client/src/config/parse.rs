@@ -16,6 +16,8 @@ use crate::{Error, fleet::PONG};
 
 /// Servers of one cluster (AWS: 28 HSMs), with room for addresses that moved.
 const SERVERS_MAX: usize = 64;
+/// Keys of a cluster that are good at a time: the one before, and the one to come.
+const CLUSTER_KEYS_MAX: usize = 8;
 /// Patience and answer time, in milliseconds: an hour.
 const WAIT_MS_MAX: u64 = 3_600_000;
 
@@ -123,7 +125,10 @@ fn one_cluster(root: &Node, cluster: &Node) -> Result<Cluster, Error> {
     Ok(Cluster {
         hsm_ca_file: cluster.required("hsm_ca_file")?.path()?,
         servers,
-        cluster_key: root.get("cluster_key").map(|key| key.sha256()).transpose()?,
+        cluster_keys: match root.get("cluster_key") {
+            None => Vec::new(),
+            Some(keys) => keys.sha256_or_list()?,
+        },
         cluster_id: match root.get("cluster_id") {
             None => None,
             Some(id) => Some(id.string()?.to_owned()),
@@ -262,6 +267,17 @@ impl<'a> Node<'a> {
                 let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
                 self.error(&format!("must be one of: {}", names.join(", ")))
             })
+    }
+
+    fn sha256_or_list(&self) -> Result<Vec<[u8; 32]>, Error> {
+        if !self.value.is_array() {
+            return Ok(vec![self.sha256()?]);
+        }
+        let keys = self.array()?;
+        if keys.is_empty() || keys.len() > CLUSTER_KEYS_MAX {
+            return Err(self.error(&format!("must have 1 to {CLUSTER_KEYS_MAX} entries")));
+        }
+        keys.iter().map(Node::sha256).collect()
     }
 
     fn sha256(&self) -> Result<[u8; 32], Error> {

@@ -100,7 +100,7 @@ fn our_own_keys_are_understood() {
     let Target::Cluster(cluster) = &config.target else { panic!("no cluster") };
     assert_eq!(cluster.hsm_ca_file, Path::new("/somewhere/ca.crt"));
     assert_eq!(cluster.servers, [Server::new("h", 2223)]);
-    assert_eq!(cluster.cluster_key, Some([0xab; 32]));
+    assert_eq!(cluster.cluster_keys, [[0xab; 32]]);
     assert_eq!(cluster.cluster_id.as_deref(), Some("cluster-1"));
     assert_eq!(config.personality, Some(Personality::Token));
     assert!(!config.options.validate_key_at_init);
@@ -316,7 +316,7 @@ fn editing_keeps_what_it_does_not_touch() {
     let Target::Cluster(cluster) = &config.target else { panic!("no cluster") };
     assert_eq!(cluster.servers, [Server::new("10.0.3.10", 2223), Server::new("10.0.2.10", 2223)]);
     assert_eq!(cluster.hsm_ca_file, Path::new("/ca.crt"));
-    assert_eq!(cluster.cluster_key, Some([0xab; 32]));
+    assert_eq!(cluster.cluster_keys, [[0xab; 32]]);
     assert_eq!(cluster.cluster_id.as_deref(), Some("cluster-1"));
     assert!(!config.options.disable_key_availability_check);
     assert!(!config.options.validate_key_at_init);

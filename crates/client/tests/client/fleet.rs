@@ -12,7 +12,10 @@ use std::{
 };
 
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_USER_NOT_LOGGED_IN};
-use strongroom_client::{Client, Config, Error, config::Server};
+use strongroom_client::{
+    Client, Config, Error,
+    config::{Server, Target},
+};
 use strongroom_wire::message::{
     Data, GenerateKey, ObjectReply, Operation, Outcome, Random, Reply, Retry, Role, TopologyHsm,
     TopologyReply,
@@ -218,9 +221,11 @@ fn an_hsm_that_is_frozen_when_a_program_starts_does_not_keep_it() {
 #[test]
 fn a_slow_operation_is_not_taken_for_death() {
     let (release, released) = mpsc::channel::<()>();
-    let released = Mutex::new(released);
-    let cluster = Cluster::new(move |_, _, operation| {
+    let (begin, begun) = mpsc::channel();
+    let (released, begin) = (Mutex::new(released), Mutex::new(begin));
+    let cluster = Cluster::new(move |number, _, operation| {
         if matches!(operation, Operation::GenerateKey(_)) {
+            begin.lock().unwrap().send(number).unwrap();
             released.lock().unwrap().recv().unwrap();
         }
         willing(operation)
@@ -229,9 +234,9 @@ fn a_slow_operation_is_not_taken_for_death() {
     // For a machine that is slow itself.
     config.ping_timeout = Duration::from_secs(30);
     let client = Client::open(config, "test").unwrap();
-    let home = cluster.home(&client);
     thread::scope(|scope| {
         let caller = scope.spawn(|| client.call(0, generate()));
+        let home = begun.recv().unwrap();
         // It was asked again and again whether it is there, and said so.
         cluster.hsms[home].wait_for("Ping", 3);
         release.send(()).unwrap();
@@ -239,7 +244,6 @@ fn a_slow_operation_is_not_taken_for_death() {
     });
     let requests = cluster.requests("GenerateKey");
     assert_eq!(requests.len(), 1, "{requests:?}");
-    assert_eq!(cluster.home(&client), home);
 }
 
 #[test]
@@ -438,4 +442,38 @@ fn what_was_seen_on_one_hsm_is_asked_of_the_next() {
     let requests = cluster.requests("Random");
     assert_ne!(requests[0].0, home);
     assert_eq!(requests[0].1.seen_index, 42);
+}
+
+#[test]
+fn once_an_hsm_has_shown_the_newer_of_two_pinned_keys_the_older_one_is_refused() {
+    let pki = Pki::new();
+    pki.cluster("newer", "ca");
+    let (common, pins) = (Arc::<Common>::default(), ["cluster", "newer"].map(|key| pki.pin(key)));
+    let hsms = ["cluster", "newer"].map(|key| {
+        let id = HSM_IDS[usize::from(key == "newer")];
+        let name = format!("{key}-hsm");
+        pki.hsm_of_id(&name, key, id);
+        let config = server_config(&pki, &[&name, key]);
+        let script = |_: &Seen, operation: &Operation| willing(operation);
+        FakeHsm::member(Arc::clone(&common), id, "", config, script)
+    });
+    let server = |hsm: &FakeHsm| Server::new(hsm.address().ip().to_string(), hsm.address().port());
+    let open = |first: usize| {
+        let mut config = Config::cluster(pki.file("ca"), vec![server(&hsms[first])]);
+        let Target::Cluster(cluster) = &mut config.target else { panic!("no cluster") };
+        cluster.cluster_keys = pins.to_vec();
+        cluster.servers.push(server(&hsms[1 - first]));
+        Client::open(config, "test").unwrap()
+    };
+    hsms[1].die();
+    let client = open(0);
+    // The newer one is taken after the older, ...
+    hsms[0].die();
+    hsms[1].revive();
+    client.call(0, random()).unwrap();
+    // ... and not the other way round.
+    hsms[1].die();
+    hsms[0].revive();
+    let error = client.call(0, random()).unwrap_err();
+    assert!(matches!(&error, Error::Trust(why) if why.contains("newer")), "{error:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::folder::Folder;
@@ -79,6 +80,14 @@ impl Pki {
     pub(crate) fn hsm_of_id(&self, name: &str, issuer: &str, hsm_id: &str) {
         self.request(name, &format!("/O=Strongroom/CN={hsm_id}"), P256);
         self.sign(name, issuer, Some(&extensions(CLUSTER_ID, hsm_id)), &[]);
+    }
+
+    /// SHA-256 of a key's SubjectPublicKeyInfo.
+    pub(crate) fn pin(&self, name: &str) -> [u8; 32] {
+        let (key, spki) = (format!("{name}.key"), format!("{name}.spki"));
+        self.openssl(&["pkey", "-in", &key, "-pubout", "-outform", "DER", "-out", &spki]);
+        let spki = fs::read(self.folder.join(&spki)).unwrap();
+        digest(&SHA256, &spki).as_ref().try_into().unwrap()
     }
 
     pub(crate) fn file(&self, certificate: &str) -> PathBuf {

@@ -212,7 +212,7 @@ fn another_cluster_key_than_the_pinned_one_is_refused() {
     let pin = accepted(&pki, "ca", &["hsm", "cluster"]).cluster_key;
     let pinned = |address| {
         let mut config = config(&pki, "ca", address);
-        cluster(&mut config).cluster_key = Some(pin);
+        cluster(&mut config).cluster_keys = vec![pin];
         config
     };
     let listener = Listener::start(server_config(&pki, &["hsm", "cluster"]));
