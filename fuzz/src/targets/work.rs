@@ -104,6 +104,24 @@ fn work() -> Vec<Operation> {
         Operation::CloseSession(CloseSession {}),
         Operation::Logout(Logout {}),
         Operation::Ping(Ping {}),
+        Operation::Topology(Topology {}),
+        Operation::ClusterInfo(ClusterInfo {}),
+        Operation::RestoreObjects(RestoreObjects {
+            objects: vec![SessionObject {
+                handle: Handle::SESSION_BIT | 5,
+                session: 1,
+                version: 1,
+                blob: [vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 1], vec![7; 60]].concat(),
+            }],
+        }),
+        Operation::SetJoinPolicy(SetJoinPolicy { policy: JoinPolicy::Quorum.into(), approvals: 2 }),
+        Operation::ApproveJoin(ApproveJoin { fingerprint: vec![1; 32] }),
+        Operation::SetCutOffPolicy(SetCutOffPolicy { seconds: 60 }),
+        Operation::SetRecoveryKeys(SetRecoveryKeys { keys: vec![], threshold: 0 }),
+        Operation::ClusterCsr(ClusterCsr {}),
+        Operation::InstallClusterCertificate(InstallClusterCertificate {
+            signed_certificate: "-----BEGIN CERTIFICATE-----".into(),
+        }),
     ]
 }
 
