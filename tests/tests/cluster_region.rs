@@ -35,7 +35,7 @@ fn a_region_grows_and_shrinks_and_no_key_is_lost() {
 fn an_up_that_is_killed_anywhere_is_finished_by_the_next() {
     let mut region = Region::cluster("interrupted", 1);
     let keys = labels(&region);
-    for (hsms, lines) in [(3, 1..8), (1, 1..7)] {
+    for (hsms, lines) in [(3, 1..10), (1, 1..7)] {
         for lines in lines {
             up_killed_after(&region, hsms, lines);
         }

@@ -2,6 +2,7 @@
 //! become another's while it is asked or awaited.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,16 +30,37 @@ impl Process {
 
     /// The process of an HSM, where it is surely that HSM's, or ending.
     pub(crate) fn of(region: &Region, hsm: &HsmDescription) -> Option<Self> {
-        let id: i32 = std::fs::read_to_string(region.pid_file(hsm)).ok()?.trim().parse().ok()?;
+        let folder = region.hsm_folder(hsm);
+        let noted = std::fs::read_to_string(region.pid_file(hsm)).ok();
+        let noted = noted.and_then(|text| text.trim().parse().ok());
+        noted.and_then(|id| Self::noted(id, &folder)).or_else(|| Self::serving(&folder))
+    }
+
+    /// The process that was noted to be of an HSM, where it still is.
+    fn noted(id: i32, folder: &Path) -> Option<Self> {
         let process = Self::numbered(id)?;
         // Looked at after the process is held: what is read is of the one that is held.
         let command = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
-        let folder = region.hsm_folder(hsm);
         let is_ours = command
             .split(|byte| *byte == 0)
             .any(|argument| argument == folder.as_os_str().as_encoded_bytes());
         let ending = command.is_empty() && is_exiting(id);
         (is_ours || ending).then_some(Self { ending, ..process })
+    }
+
+    /// A process that nobody noted: its starter was killed in between.
+    fn serving(folder: &Path) -> Option<Self> {
+        let folder = folder.as_os_str().as_encoded_bytes();
+        std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+            let id: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let process = Self::numbered(id)?;
+            let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let mut words = command.split(|byte| *byte == 0);
+            let serves = words.next()?.ends_with(b"strongroom")
+                && words.next() == Some(b"hsm")
+                && words.any(|word| word == folder);
+            serves.then_some(process)
+        })
     }
 
     /// Asks it to stop in order, unless it is ending anyway.
@@ -94,7 +116,6 @@ fn is_exiting(id: i32) -> bool {
 mod tests {
     use std::io::Read;
     use std::net::IpAddr;
-    use std::path::Path;
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -116,6 +137,34 @@ mod tests {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, child.id().to_string()).unwrap();
         Process::of(pid_file, hsm)
+    }
+
+    #[test]
+    fn a_process_that_nobody_noted_is_found_by_what_it_serves() {
+        use std::os::unix::process::CommandExt;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("hsm-abcdefghijk");
+        // A shell script of that name, so that its command line is an HSM's.
+        std::fs::write(dir.path().join("hsm"), "echo; read line").unwrap();
+        let start = |name: &str, word: &Path| {
+            let mut command = Command::new("sh");
+            command.arg0(name).arg("hsm").arg(word).current_dir(dir.path());
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            child
+        };
+        let mut others = [start("tail", &folder), start("strongroom", Path::new("/elsewhere"))];
+        assert!(Process::serving(&folder).is_none());
+        let mut ours = start("/usr/bin/strongroom", &folder);
+        let process = Process::serving(&folder).unwrap();
+        process.kill().unwrap();
+        assert!(process.ends_within(FOR_EVER).unwrap());
+        assert!(Process::serving(&folder).is_none());
+        ours.wait().unwrap();
+        for other in &mut others {
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
     }
 
     #[test]
