@@ -99,6 +99,16 @@ pub(crate) fn id_or_new(given: Option<&str>, prefix: &str) -> Result<String, Err
     }
 }
 
+/// Whether it is an id of an HSM.
+pub(crate) fn is_hsm_id(id: &str) -> bool {
+    is_id(id, "hsm-")
+}
+
+/// Whether it is an id of a cluster.
+pub(crate) fn is_cluster_id(id: &str) -> bool {
+    is_id(id, "cluster-")
+}
+
 fn is_id(id: &str, prefix: &str) -> bool {
     id.strip_prefix(prefix).is_some_and(|rest| {
         (11..=16).contains(&rest.len())

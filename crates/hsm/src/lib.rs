@@ -28,6 +28,7 @@ mod frames;
 pub mod fuzzing;
 mod genesis;
 mod housekeeping;
+mod joining;
 mod link;
 mod listener;
 mod local;

@@ -9,6 +9,7 @@
 //! - [`admin`]: requests and replies of port 2224 (administration).
 //! - [`peer`]: requests and replies of port 2225 (HSM to HSM).
 //! - [`greeting`]: what a connection of port 2225 begins with.
+//! - [`joining`]: what a member and a new HSM say to one another on port 2225.
 //! - [`limits`]: the one table of limits.
 //! - [`wipe`]: how what was in a message is taken out of memory.
 //! - [`vendor`]: AWS CloudHSM's own PKCS#11 constants.
@@ -19,6 +20,7 @@ pub mod admin;
 pub mod frame;
 pub mod greeting;
 pub mod leaving;
+pub mod joining;
 pub mod limits;
 pub mod message;
 pub mod peer;
