@@ -134,6 +134,11 @@ impl Contacts {
         self.lock().introduced.get(&node).is_some_and(|peer| peer.device_key == *device_key)
     }
 
+    /// Whether a known member said that somebody with this device key is a member.
+    pub(crate) fn has_introduced(&self, device_key: &[u8; 32]) -> bool {
+        self.lock().introduced.values().any(|peer| peer.device_key == *device_key)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -219,6 +219,15 @@ impl Node {
         self.handler.handle(from, request).await
     }
 
+    /// Whether a device key is a member's, or a member has said so.
+    #[must_use]
+    pub fn knows(&self, device: &DeviceKeyHash) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let mut peers = metrics.membership_config.membership().nodes().map(|(_, peer)| peer);
+        peers.any(|peer| peer.device_key == *device) || self.shared.contacts.has_introduced(device)
+    }
+
     /// Waits until a leader is known and everything acknowledged before is applied here, at most for
     /// `patience`; whether it came to that.
     #[must_use]

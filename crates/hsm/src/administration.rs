@@ -3,38 +3,24 @@
 //! The connection has proved the provisioner's key; nothing here acts for anybody else.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use strongroom_engine::Engine;
-use strongroom_vault::{Actor, ClientId, Command, Entry, Phase, Replicator};
-use strongroom_wire::admin::{AdminOperation, AdminReply, AdminRequest, Initialize, StatusReply};
+use strongroom_vault::{Actor, ClientId, Command, Entry, Outcome, Replicator};
+use strongroom_wire::admin::{AdminOperation, AdminReply, AdminRequest, Initialize, UpdateAddress};
 use strongroom_wire::limits::FRAME_BYTES_BEFORE_ATTACH_MAX;
-use strongroom_wire::message::ClusterPhase;
-use strongroom_wire::{API_LEVEL_MAX, API_LEVEL_MIN};
+use strongroom_wire::{API_LEVEL_MAX, API_LEVEL_MIN, PORT_PEERS};
 
 use crate::certificates::{CertificateError, check_owner};
 use crate::connection::Service;
-use crate::ownership::{self, Ownership};
-use crate::stop::Stop;
-use crate::trust::ClientTrust;
+use crate::hsm::{Hsm, Member, Part};
+use crate::joining::{Invitation, admit};
+use crate::status::status;
 use crate::{Error, clock};
 
-/// The HSM as its provisioner sees it.
-pub(crate) struct Administration {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) replicator: Arc<dyn Replicator>,
-    pub(crate) trust: Arc<ClientTrust>,
-    pub(crate) ownership: Ownership,
-    pub(crate) stop: Stop,
-    pub(crate) hsm_id: String,
-    pub(crate) seal: &'static str,
-    pub(crate) started: Instant,
-}
-
 /// One connection's service.
-pub(crate) struct AdministrationService(pub(crate) Arc<Administration>);
+pub(crate) struct Administration(pub(crate) Arc<Hsm>);
 
-impl Service for AdministrationService {
+impl Service for Administration {
     type Request = AdminRequest;
     type Reply = AdminReply;
 
@@ -48,15 +34,11 @@ impl Service for AdministrationService {
     }
 
     fn handle(&mut self, request: AdminRequest) -> AdminReply {
-        match self.0.answer(request) {
-            Ok(cluster_csr) => {
-                AdminReply { status: Some(self.0.status()), cluster_csr, ..AdminReply::default() }
-            }
-            Err(error) => {
-                tracing::warn!("administration: {error}");
-                AdminReply { error, status: Some(self.0.status()), ..AdminReply::default() }
-            }
-        }
+        let reply = answer(&self.0, request).unwrap_or_else(|error| {
+            tracing::warn!("administration: {error}");
+            AdminReply { error, ..AdminReply::default() }
+        });
+        AdminReply { status: Some(status(&self.0)), ..reply }
     }
 
     fn malformed(&self) -> AdminReply {
@@ -67,104 +49,142 @@ impl Service for AdministrationService {
     }
 }
 
-impl Administration {
-    /// Does what was asked; the request's own answer is the CSR, or nothing.
-    fn answer(&self, request: AdminRequest) -> Result<String, String> {
-        if !(API_LEVEL_MIN..=API_LEVEL_MAX).contains(&request.api_level) {
-            return Err(format!(
-                "this HSM speaks message sets {API_LEVEL_MIN} to {API_LEVEL_MAX}, not {}",
-                request.api_level
-            ));
-        }
-        match request.operation {
-            Some(AdminOperation::Status(_)) => Ok(String::new()),
-            Some(AdminOperation::ClusterCsr(_)) => self.request().map_err(|e| e.to_string()),
-            Some(AdminOperation::Initialize(given)) => {
-                self.initialise(&given).map_err(|e| e.to_string())?;
-                Ok(String::new())
-            }
-            Some(AdminOperation::Shutdown(_)) => {
-                tracing::info!("the provisioner asks to stop");
-                // The accept loop lets this reply leave before it closes the connection.
-                self.stop.request();
-                Ok(String::new())
-            }
-            // What needs other HSMs is not served yet.
-            _ => Err("the request asks for nothing that this HSM knows".to_owned()),
-        }
+/// Does what was asked. What the reply says beside the state of the HSM, which follows.
+fn answer(hsm: &Arc<Hsm>, request: AdminRequest) -> Result<AdminReply, String> {
+    if !(API_LEVEL_MIN..=API_LEVEL_MAX).contains(&request.api_level) {
+        return Err(format!(
+            "this HSM speaks message sets {API_LEVEL_MIN} to {API_LEVEL_MAX}, not {}",
+            request.api_level
+        ));
     }
-
-    /// The request for the cluster's newest key.
-    fn request(&self) -> Result<String, Error> {
-        Ok(self.ownership.request()?.pem)
+    let done = AdminReply::default();
+    match request.operation {
+        Some(AdminOperation::Status(_)) => Ok(done),
+        Some(AdminOperation::ClusterCsr(_)) => {
+            let member = member(hsm)?;
+            let request = service(&member).and_then(|service| service.ownership.request());
+            Ok(AdminReply { cluster_csr: request.map_err(|e| e.to_string())?.pem, ..done })
+        }
+        Some(AdminOperation::Initialize(given)) => {
+            initialise(&*member(hsm)?, &given).map_err(|e| e.to_string())?;
+            Ok(done)
+        }
+        Some(AdminOperation::Shutdown(_)) => {
+            tracing::info!("the provisioner asks to stop");
+            // The accept loop lets this reply leave before it closes the connection.
+            hsm.stop.request();
+            Ok(done)
+        }
+        Some(AdminOperation::DeviceInfo(_)) => {
+            let device = hsm.device.as_ref().ok_or("a local HSM joins nothing")?;
+            let device = device.statement().map_err(|e| e.to_string())?;
+            Ok(AdminReply { device: Some(device), ..done })
+        }
+        Some(AdminOperation::Join(join)) => {
+            hsm.invite(Invitation::new(&join)?)?;
+            tracing::info!(cluster = join.cluster_id, "waiting for a member's welcome");
+            Ok(done)
+        }
+        Some(AdminOperation::AddHsm(asked)) => {
+            let added = admit(hsm, &*member(hsm)?, &asked)?;
+            Ok(AdminReply { added: Some(added), ..done })
+        }
+        Some(AdminOperation::UpdateAddress(moved)) => {
+            update_address(hsm, &*member(hsm)?, &moved)?;
+            Ok(done)
+        }
+        Some(AdminOperation::TransferLeadership(_)) => {
+            transfer(hsm, &*member(hsm)?)?;
+            Ok(done)
+        }
+        _ => Err("the request asks for nothing that this HSM knows".to_owned()),
     }
+}
 
-    /// Takes the owner's certificates: checked, then in the log, then shown to clients.
-    fn initialise(&self, given: &Initialize) -> Result<(), Error> {
-        let now = SystemTime::now();
-        if self.replicator.state().read().cluster_key_compromised() {
+fn member(hsm: &Hsm) -> Result<Arc<Member>, String> {
+    match hsm.part() {
+        Part::Member(member) => Ok(member),
+        Part::Waiting(_) => Err("this HSM is no member of a cluster yet".to_owned()),
+        Part::Retired(why) => Err(why.to_owned()),
+    }
+}
+
+/// What clients are served with, and the owner's certificates are for.
+fn service(member: &Member) -> Result<&crate::hsm::Service, Error> {
+    let witness = || Error::Configuration("a witness has no keys".to_owned());
+    member.service.as_ref().ok_or_else(witness)
+}
+
+/// Takes the owner's certificates: checked, then in the log, which every HSM shows to its clients.
+fn initialise(member: &Member, given: &Initialize) -> Result<(), Error> {
+    let ownership = &service(member)?.ownership;
+    let cluster_id = {
+        let state = member.node.state().read();
+        if state.cluster_key_compromised() {
+            drop(state);
             // The owner is known: the certificate is for the key that follows a removal.
-            self.ownership.install(&given.signed_certificate)?;
-            return self.trust.follow(&self.replicator.state().read(), now);
+            return ownership.install(&given.signed_certificate);
         }
-        let cluster_id = self.uninitialised_cluster()?;
-        let owner = check_owner(
-            &self.ownership.newest_key()?.public_key(),
-            &cluster_id,
-            &given.signed_certificate,
-            &given.trust_anchor,
-            now,
-        )?;
-        propose(
-            &*self.replicator,
-            Command::InitialiseCluster {
-                cluster_certificate: owner.cluster_certificate,
-                trust_anchor: owner.trust_anchor,
-            },
-        )?;
-        self.trust.follow(&self.replicator.state().read(), now)?;
-        tracing::info!(cluster = cluster_id, "initialised: clients may connect");
-        Ok(())
-    }
-
-    fn uninitialised_cluster(&self) -> Result<String, Error> {
-        let state = self.replicator.state().read();
         if state.cluster_certificate().is_some() {
             return Err(CertificateError::AlreadyInitialised.into());
         }
-        Ok(state.cluster_id().to_owned())
-    }
+        state.cluster_id().to_owned()
+    };
+    let owner = check_owner(
+        &ownership.newest_key()?.public_key(),
+        &cluster_id,
+        &given.signed_certificate,
+        &given.trust_anchor,
+        SystemTime::now(),
+    )?;
+    propose(
+        &*member.node,
+        Command::InitialiseCluster {
+            cluster_certificate: owner.cluster_certificate,
+            trust_anchor: owner.trust_anchor,
+        },
+    )?;
+    tracing::info!(cluster = cluster_id, "initialised: clients may connect");
+    Ok(())
+}
 
-    fn status(&self) -> StatusReply {
-        let state = self.replicator.state().read();
-        let phase = match state.phase() {
-            Phase::Uninitialized => ClusterPhase::Uninitialized,
-            Phase::Initialized => ClusterPhase::Initialized,
-            Phase::Active => ClusterPhase::Active,
-        };
-        StatusReply {
-            hsm_id: self.hsm_id.clone(),
-            cluster_id: state.cluster_id().to_owned(),
-            phase: phase.into(),
-            log_index: self.replicator.state().durable().0,
-            objects: state.object_count() as u64,
-            users: state.users().count() as u64,
-            connections: self.engine.connections(),
-            seal: self.seal.to_owned(),
-            process_id: u64::from(std::process::id()),
-            uptime_seconds: self.started.elapsed().as_secs(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            warnings: ownership::warning(&state).into_iter().collect(),
-            ..StatusReply::default()
-        }
+/// Another member stands elsewhere: this HSM calls it there from now on, so that they can agree on it.
+fn update_address(hsm: &Hsm, member: &Member, moved: &UpdateAddress) -> Result<(), String> {
+    let transport = hsm.transport.as_ref().ok_or("a local HSM has no peers")?;
+    let address = moved.address.parse().map_err(|_| "the address is none".to_owned())?;
+    let port = u16::try_from(moved.port_offset).ok().and_then(|n| PORT_PEERS.checked_add(n));
+    let port = port.ok_or("the ports are beyond 65535")?;
+    if hsm.secrets.hsm_id == moved.hsm_id {
+        return Err("an HSM knows its own address from its start".to_owned());
     }
+    let status = member.node.status();
+    let state = member.node.state().read();
+    let device = state
+        .members()
+        .find(|other| other.hsm_id == moved.hsm_id)
+        .map(strongroom_vault::Member::fingerprint)
+        .or_else(|| {
+            let peers = status.members.iter().map(|other| &other.peer);
+            peers.filter(|peer| peer.hsm_id == moved.hsm_id).map(|peer| peer.device_key).next()
+        })
+        .ok_or_else(|| format!("{} is no member", moved.hsm_id))?;
+    transport.moved(device, std::net::SocketAddr::new(address, port));
+    Ok(())
+}
+
+fn transfer(hsm: &Hsm, member: &Member) -> Result<(), String> {
+    let status = member.node.status();
+    if status.leader != Some(status.node) {
+        return Err("this HSM does not lead".to_owned());
+    }
+    hsm.runtime.block_on(member.node.transfer_leadership()).map_err(|e| e.to_string())
 }
 
 /// Proposes one of the HSM's own entries.
 ///
 /// # Errors
 /// Where it was not committed, or refused.
-pub(crate) fn propose(replicator: &dyn Replicator, command: Command) -> Result<(), Error> {
+pub(crate) fn propose(replicator: &dyn Replicator, command: Command) -> Result<Outcome, Error> {
     let entry = Entry {
         time_ms: clock::now_ms(),
         // The HSM's own entries are not retried: no idempotency key.
@@ -174,6 +194,5 @@ pub(crate) fn propose(replicator: &dyn Replicator, command: Command) -> Result<(
         actor: Actor::System,
         command,
     };
-    replicator.propose(entry)?.result?;
-    Ok(())
+    Ok(replicator.propose(entry)?.result?)
 }

@@ -1,5 +1,5 @@
 //! What the process may still do once it serves: use its data folder, and nothing else of the file
-//! system; open no TCP connection and no further TCP port.
+//! system; open no further TCP port, and no TCP connection but to other HSMs' port 2225.
 //!
 //! Landlock, from kernel 5.13 on, and for the network from 6.7. Best effort: a kernel without it is
 //! logged and served on. It binds the calling thread and those that it starts later, so it comes
@@ -8,16 +8,16 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
 };
 
-/// What SQLite and the C library read outside the folder.
-const READABLE: [&str; 2] = ["/dev/urandom", "/dev/null"];
+/// What SQLite, the C library and `status` read outside the folder.
+const READABLE: [&str; 3] = ["/dev/urandom", "/dev/null", "/proc/self/statm"];
 
-/// Confines this thread and its children to `folders`.
-pub(crate) fn confine(folders: &[&Path]) {
-    match restrict(folders) {
+/// Confines this thread and its children to `folders`, and to connections to `peer_port`.
+pub(crate) fn confine(folders: &[&Path], peer_port: Option<u16>) {
+    match restrict(folders, peer_port) {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to the data folder"),
         Ok(RulesetStatus::PartiallyEnforced) => {
             tracing::debug!("confined to the data folder as far as this kernel can");
@@ -31,7 +31,7 @@ pub(crate) fn confine(folders: &[&Path]) {
     }
 }
 
-fn restrict(folders: &[&Path]) -> Result<RulesetStatus, RulesetError> {
+fn restrict(folders: &[&Path], peer_port: Option<u16>) -> Result<RulesetStatus, RulesetError> {
     const ABI: ABI = ABI::V5;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -40,6 +40,9 @@ fn restrict(folders: &[&Path]) -> Result<RulesetStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(folders, AccessFs::from_all(ABI)))?
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(ABI)))?
+        .add_rules(
+            peer_port.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()?;
     Ok(status.ruleset)
 }

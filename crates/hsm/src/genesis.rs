@@ -1,23 +1,37 @@
 //! How a cluster begins: the first entries of its log.
 
+use std::time::Duration;
+
 use strongroom_store::Secrets;
-use strongroom_vault::{Command, JoinPolicy, Personality, Phase, Replicator};
+use strongroom_vault::{Command, Endorsement, JoinPolicy, Personality, Phase, Replicator};
 
 use crate::administration::propose;
 use crate::certificates::own_owner;
+use crate::config::FirstJoinPolicy;
+use crate::hsm::{Hsm, Member};
 use crate::trust::cluster_key;
-use crate::{Config, Endpoint, Error, folder};
+use crate::{Config, Endpoint, Error};
 
-/// The first entries of a cluster's log, where they are missing; else a check of the options
-/// against them.
+/// For a log of one voter to be read and agreed on.
+const READY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The first entries of a cluster's log, with its first member where that has a network, as far as
+/// they are missing; else a check of the options against them.
 ///
 /// # Errors
 /// Where they say otherwise, or an entry was not committed.
-pub(crate) fn create_cluster(
-    config: &Config,
-    replicator: &dyn Replicator,
-    secrets: &Secrets,
-) -> Result<(), Error> {
+pub(crate) fn create_cluster(config: &Config, hsm: &Hsm, member: &Member) -> Result<(), Error> {
+    let replicator: &dyn Replicator = &*member.node;
+    let incomplete = {
+        let state = replicator.state().read();
+        let no_member = state.members().next().is_none();
+        state.cluster_id().is_empty() || hsm.device.is_none() || no_member
+    };
+    // What is in the log may not be in the state yet. With other members there is nothing to make,
+    // and they may not run yet.
+    if incomplete && !member.node.ready(READY_PATIENCE) {
+        return Err(Error::Start("its own log was not agreed on in time".to_owned()));
+    }
     let created = {
         let state = replicator.state().read();
         (!state.cluster_id().is_empty())
@@ -25,35 +39,53 @@ pub(crate) fn create_cluster(
     };
     match created {
         None => {
-            let cluster_id = folder::id_or_new(config.cluster_id.as_deref(), "cluster-")?;
+            let cluster_id = member.membership.cluster_id.clone();
             tracing::info!(cluster = cluster_id, "creating the cluster");
             propose(
                 replicator,
                 Command::CreateCluster {
-                    masking_domain: secrets.cluster()?.masking_domain,
+                    masking_domain: hsm.secrets.cluster()?.masking_domain,
                     cluster_id,
                     personality: config.personality,
-                    join_policy: JoinPolicy::Owner,
+                    join_policy: match config.join_policy {
+                        FirstJoinPolicy::Automatic => JoinPolicy::Automatic,
+                        FirstJoinPolicy::Owner => JoinPolicy::Owner,
+                    },
                 },
             )?;
         }
-        Some((cluster_id, personality)) => {
-            if config.cluster_id.as_ref().is_some_and(|asked| *asked != cluster_id) {
-                return Err(Error::folder(
-                    &config.folder,
-                    format!("the HSM there is of {cluster_id}"),
-                ));
-            }
-            if personality != config.personality {
-                let (is, asked) = (name(personality), name(config.personality));
-                return Err(Error::folder(
-                    &config.folder,
-                    format!("the HSM there has personality {is}, not {asked}"),
-                ));
-            }
-        }
+        Some(found) => check(config, found)?,
     }
-    own_local_cluster(config, replicator, secrets)
+    // Also where the cluster was made before there were members. A local HSM lists none: there is
+    // nowhere that a client could reach it but its socket.
+    if let Some(device) = &hsm.device
+        && replicator.state().read().members().next().is_none()
+    {
+        propose(
+            replicator,
+            Command::AddMember {
+                member: device.as_member(),
+                endorsement: Endorsement::Provisioner,
+                replaces: None,
+            },
+        )?;
+    }
+    own_local_cluster(config, replicator, &hsm.secrets)
+}
+
+/// Whether the options are those of the cluster that was found.
+fn check(config: &Config, (cluster_id, personality): (String, Personality)) -> Result<(), Error> {
+    if config.cluster_id.as_ref().is_some_and(|asked| *asked != cluster_id) {
+        return Err(Error::folder(&config.folder, format!("the HSM there is of {cluster_id}")));
+    }
+    if personality != config.personality {
+        let (is, asked) = (name(personality), name(config.personality));
+        return Err(Error::folder(
+            &config.folder,
+            format!("the HSM there has personality {is}, not {asked}"),
+        ));
+    }
+    Ok(())
 }
 
 /// A local HSM of personality `cloudhsm` has no owner but its user: it is initialised at once, so
@@ -79,6 +111,7 @@ fn own_local_cluster(
             trust_anchor: owner.trust_anchor,
         },
     )
+    .map(drop)
 }
 
 fn name(personality: Personality) -> &'static str {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use strongroom_engine::Engine;
-use strongroom_vault::Replicator;
+use strongroom_vault::{Command, Contact, Replicator};
 
 use crate::Error;
-use crate::custody::Custodian;
-use crate::trust::ClientTrust;
+use crate::administration::propose;
+use crate::hsm::{Hsm, Member};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -21,38 +20,63 @@ pub(crate) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Begins. A local HSM has no TLS identity to renew.
+    /// Begins.
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(crate) fn start(
-        engine: Arc<Engine>,
-        replicator: Arc<dyn Replicator>,
-        custodian: Custodian,
-        trust: Option<Arc<ClientTrust>>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(hsm: Arc<Hsm>) -> Result<Self, Error> {
         let (stop, stopped) = channel();
         let thread = Builder::new()
             .name("housekeeping".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    engine.housekeeping();
-                    let now = SystemTime::now();
-                    let followed =
-                        trust.as_ref().map(|trust| trust.follow(&replicator.state().read(), now));
-                    if let Some(Err(e)) = followed {
-                        tracing::error!("no new leaf certificate: {e}");
-                    }
-                    if let Err(e) = custodian.rotate_if_due() {
-                        tracing::warn!("new secrets are due and were not agreed on: {e}");
+                    if let Some(member) = hsm.member() {
+                        keep_house(&hsm, &member);
                     }
                 }
                 // What the last requests left behind.
-                engine.housekeeping();
+                if let Some(service) = hsm.member().as_ref().and_then(|m| m.service.as_ref()) {
+                    service.engine.housekeeping();
+                }
             })
             .map_err(Error::io("starting a thread"))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
+}
+
+fn keep_house(hsm: &Hsm, member: &Member) {
+    if let Some(service) = &member.service {
+        service.engine.housekeeping();
+        if let Err(e) = service.custodian.rotate_if_due() {
+            tracing::warn!("new secrets are due and were not agreed on: {e}");
+        }
+    }
+    if let Some(moved) = moved(hsm, member)
+        && member.node.contact() == Contact::Connected
+    {
+        match propose(&*member.node, moved) {
+            Ok(_) => tracing::info!("the members know where this HSM stands now"),
+            Err(e) => tracing::warn!("the members do not know yet where this HSM stands: {e}"),
+        }
+    }
+}
+
+/// What has to be said where this HSM was started elsewhere than its members know.
+fn moved(hsm: &Hsm, member: &Member) -> Option<Command> {
+    let place = &hsm.device.as_ref()?.place;
+    let node = member.membership.node();
+    let address = place.address.to_string();
+    let state = member.node.state().read();
+    let known = state.member(node)?;
+    let same = known.address == address
+        && known.port_offset == place.port_offset
+        && known.zone == place.zone;
+    (!same).then(|| Command::UpdateMember {
+        node,
+        address,
+        port_offset: place.port_offset,
+        zone: place.zone.clone(),
+    })
 }
 
 impl Drop for Housekeeping {

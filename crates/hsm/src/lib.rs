@@ -3,6 +3,7 @@
 //! In: a [`Config`], and frames from peers. Out: replies of the engine, on
 //! - port 2223, clients, TLS 1.3 with a certificate under the owner's `customerCA`;
 //! - port 2224, administration, TLS 1.3 with the device's certificate and the provisioner's;
+//! - port 2225, other HSMs of the cluster, TLS 1.3 with both devices' certificates;
 //! - or a UNIX socket of one user, for the local HSM that a client library starts on demand.
 //!
 //! It decides who may connect and how the process lives; it must hold no policy about keys or
@@ -15,12 +16,15 @@
 mod administration;
 mod certificates;
 mod clock;
+mod cluster_desk;
 mod config;
 mod confine;
 mod connection;
 mod connections;
 mod custody;
+mod desk;
 mod detach;
+mod device;
 mod error;
 mod folder;
 mod frames;
@@ -28,17 +32,21 @@ mod frames;
 pub mod fuzzing;
 mod genesis;
 mod housekeeping;
+mod hsm;
 mod joining;
 mod link;
 mod listener;
 mod local;
+mod membership;
 mod ownership;
 mod passphrase;
 mod peers;
 pub mod process;
 mod recovery;
 mod removal;
+mod replica;
 mod site;
+mod status;
 mod stop;
 mod tamper;
 mod tls;

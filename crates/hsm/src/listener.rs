@@ -6,21 +6,22 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use strongroom_engine::{Channel, Engine};
+use strongroom_vault::Replicator as _;
 use strongroom_wire::limits::{CONNECTIONS_MAX, HANDSHAKE_MS_MAX};
 
 use crate::Error;
-use crate::administration::{Administration, AdministrationService};
+use crate::administration::Administration;
 use crate::connection::{ClientService, Ending, serve};
 use crate::connections::{Connections, Guard};
 use crate::frames::FrameBuffer;
+use crate::hsm::Hsm;
 use crate::link::{Link, Socket, TlsLink, UnixLink};
 use crate::local::LocalSocket;
 use crate::stop::StopRequest;
-use crate::trust::ClientTrust;
 
 /// Stack of a connection's thread. The deepest use is aws-lc's RSA-4096 and P-521 arithmetic, some
 /// 30 KiB; big buffers are on the heap.
@@ -35,15 +36,11 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// One listening socket and what answers on it.
 pub(crate) enum Door {
     /// Port 2223.
-    Clients { listener: TcpListener, engine: Arc<Engine>, trust: Arc<ClientTrust> },
+    Clients { listener: TcpListener, hsm: Arc<Hsm> },
     /// Port 2224.
-    Administration {
-        listener: TcpListener,
-        administration: Arc<Administration>,
-        tls: Arc<rustls::ServerConfig>,
-    },
+    Administration { listener: TcpListener, hsm: Arc<Hsm>, tls: Arc<rustls::ServerConfig> },
     /// The UNIX socket of a local HSM, which ends after `idle` without a connection.
-    Local { socket: LocalSocket, engine: Arc<Engine>, idle: Duration },
+    Local { socket: LocalSocket, hsm: Arc<Hsm>, idle: Duration },
 }
 
 /// Binds a TCP listener for the accept loop.
@@ -57,12 +54,16 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
-/// Accepts until the request to stop, or until a local HSM has been idle for long; then lets
-/// requests in progress end, and returns.
+/// Accepts until the request to stop, or until a local HSM has been idle for long; then calls
+/// `ending`, lets requests in progress end, and returns.
 ///
 /// # Errors
 /// Where the system cannot poll.
-pub(crate) fn accept_until_stopped(doors: &mut [Door], stop: &StopRequest) -> Result<(), Error> {
+pub(crate) fn accept_until_stopped(
+    doors: &mut [Door],
+    stop: &StopRequest,
+    ending: impl FnOnce(),
+) -> Result<(), Error> {
     let clients = Connections::new();
     let administrators = Connections::new();
     loop {
@@ -79,6 +80,7 @@ pub(crate) fn accept_until_stopped(doors: &mut [Door], stop: &StopRequest) -> Re
             break;
         }
     }
+    ending();
     if !(clients.stop(STOP_PATIENCE) && administrators.stop(STOP_PATIENCE)) {
         tracing::warn!("some requests had not ended after {} s", STOP_PATIENCE.as_secs());
     }
@@ -198,14 +200,11 @@ impl Door {
 
     fn session(&self) -> Session {
         match self {
-            Self::Clients { engine, trust, .. } => {
-                Session::Client { engine: Arc::clone(engine), tls: trust.config() }
+            Self::Clients { hsm, .. } => Session::Client { hsm: Arc::clone(hsm) },
+            Self::Administration { hsm, tls, .. } => {
+                Session::Administrator { hsm: Arc::clone(hsm), tls: Arc::clone(tls) }
             }
-            Self::Administration { administration, tls, .. } => Session::Administrator {
-                administration: Arc::clone(administration),
-                tls: Arc::clone(tls),
-            },
-            Self::Local { engine, .. } => Session::Local { engine: Arc::clone(engine) },
+            Self::Local { hsm, .. } => Session::Local { hsm: Arc::clone(hsm) },
         }
     }
 }
@@ -228,9 +227,9 @@ fn retry_accept(error: &io::Error) -> bool {
 
 /// What a connection's thread needs.
 enum Session {
-    Client { engine: Arc<Engine>, tls: Option<Arc<rustls::ServerConfig>> },
-    Administrator { administration: Arc<Administration>, tls: Arc<rustls::ServerConfig> },
-    Local { engine: Arc<Engine> },
+    Client { hsm: Arc<Hsm> },
+    Administrator { hsm: Arc<Hsm>, tls: Arc<rustls::ServerConfig> },
+    Local { hsm: Arc<Hsm> },
 }
 
 impl Session {
@@ -243,29 +242,49 @@ impl Session {
         socket.prepare()?;
         let mut received = FrameBuffer::new();
         match self {
-            Self::Client { tls: None, .. } => {
-                Err(io::Error::other("the cluster is not initialised: no client is served yet"))
-            }
-            Self::Client { engine, tls: Some(tls) } => {
+            Self::Client { hsm } => {
+                let (engine, tls) = client_service(&hsm)?;
                 let mut link = TlsLink::accept(socket, tls, &mut received, deadline)?;
                 let binding = link.channel_binding().map_err(io::Error::other)?;
                 let channel = Channel { binding, local: false, peer: peer.to_owned() };
                 Ok(serve_client(&mut link, &engine, channel, received, deadline))
             }
-            Self::Local { engine } => {
+            Self::Local { hsm } => {
+                let member = hsm.member();
+                let service = member.as_ref().and_then(|member| member.service.as_ref());
+                let engine = &service.ok_or_else(not_served)?.engine;
                 let mut binding = [0; 32];
                 strongroom_crypto::random(&mut binding).map_err(io::Error::other)?;
                 let channel = Channel { binding, local: true, peer: peer.to_owned() };
                 let mut link = UnixLink::new(socket);
-                Ok(serve_client(&mut link, &engine, channel, received, deadline))
+                Ok(serve_client(&mut link, engine, channel, received, deadline))
             }
-            Self::Administrator { administration, tls } => {
+            Self::Administrator { hsm, tls } => {
                 let mut link = TlsLink::accept(socket, tls, &mut received, deadline)?;
-                let mut service = AdministrationService(administration);
+                let mut service = Administration(hsm);
                 Ok(serve(&mut link, &mut service, received, deadline))
             }
         }
     }
+}
+
+/// What a client on the network is served with now.
+///
+/// # Errors
+/// Where none is served: the HSM is no member, or its cluster has no owner.
+fn client_service(hsm: &Hsm) -> io::Result<(Arc<Engine>, Arc<rustls::ServerConfig>)> {
+    let member = hsm.member().ok_or_else(not_served)?;
+    let service = member.service.as_ref().ok_or_else(not_served)?;
+    let trust = service.trust.as_ref().ok_or_else(not_served)?;
+    trust.follow(&member.node.state().read(), SystemTime::now()).map_err(io::Error::other)?;
+    let tls = trust.config().ok_or_else(|| {
+        io::Error::other("the cluster is not initialised: no client is served yet")
+    })?;
+    Ok((Arc::clone(&service.engine), tls))
+}
+
+fn not_served() -> io::Error {
+    io::Error::other("this HSM serves no clients")
 }
 
 fn serve_client(

@@ -76,6 +76,7 @@ impl Ownership {
             &*self.replicator,
             Command::InstallClusterCertificate { generation, cluster_certificate },
         )
+        .map(drop)
     }
 }
 

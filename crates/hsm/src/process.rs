@@ -3,35 +3,43 @@
 //! 1. Harden the process, take the data folder, open the seal.
 //! 2. Bind what it will listen on, then confine the process: before the first thread, so that all
 //!    of them are confined.
-//! 3. Open the store, start replication and the engine; at the first start, create the cluster.
+//! 3. Open the store, start replication and the engine; at the first start, create the cluster. An
+//!    HSM that is to join one has neither yet: it waits for a member's welcome.
 //! 4. Say that it is ready, and accept until it is told to stop.
-//! 5. Let requests in progress end, write what is left, close the store.
+//! 5. Let another HSM lead, let requests in progress end, write what is left, close the store.
 //!
 //! A kill at any moment between is as good as an orderly stop, but for the next start's time.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use strongroom_cluster::Alone;
 use strongroom_crypto::memory;
-use strongroom_engine::{Engine, Identity, Options, UseLog};
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
-use strongroom_vault::{ReplicationError, Replicator};
+use tokio::runtime::{Builder, Runtime};
 
-use crate::custody::{Custodian, EngineKeys};
 use crate::detach::Starter;
+use crate::device::{Device, Place};
 use crate::folder::SEAL_KEY_FILE;
 use crate::genesis::create_cluster;
 use crate::housekeeping::Housekeeping;
-use crate::listener::{Door, accept_until_stopped};
+use crate::hsm::{Hsm, Parts};
+use crate::listener::accept_until_stopped;
 use crate::local::take_or_join;
-use crate::site::{Hsm, Site};
-use crate::stop::{Stop, StopRequest};
+use crate::membership::Membership;
+use crate::site::{Doors, Site};
+use crate::stop::StopRequest;
 use crate::{Config, Endpoint, Error, SealKind, confine, folder, passphrase, stop};
 
+/// Threads of port 2225 and of agreement on the log; those of clients are beside them.
+const WORKERS: usize = 2;
+/// A leader that stops waits so long for another one to lead.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(1);
+/// For what other HSMs asked last.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors for the connections of [`strongroom_wire::limits::CONNECTIONS_MAX`], the store's,
 /// and some.
 const DESCRIPTORS: u64 = 4096;
@@ -55,22 +63,45 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
 /// An HSM that listens.
 struct Running {
-    doors: Vec<Door>,
+    doors: Doors,
     stop_request: StopRequest,
-    replicator: Arc<Alone>,
     housekeeping: Housekeeping,
+    hsm: Arc<Hsm>,
+    runtime: Runtime,
 }
 
 impl Running {
-    fn serve(mut self) -> Result<(), Error> {
-        let result = accept_until_stopped(&mut self.doors, &self.stop_request);
+    fn serve(self) -> Result<(), Error> {
+        let Self { doors, stop_request, housekeeping, hsm, runtime } = self;
+        let Doors { mut doors, peers } = doors;
+        let result = accept_until_stopped(&mut doors, &stop_request, || hand_over(&hsm));
         // In this order: no new connection; the last use records; then the store, whose lock lets
-        // the next process in.
-        drop(self.doors);
-        drop(self.housekeeping);
-        self.replicator.stop();
+        // the next process in; other HSMs are answered until then.
+        drop(doors);
+        drop(housekeeping);
+        if let Some(member) = hsm.member() {
+            member.node.stop();
+        }
+        drop(peers);
+        runtime.shutdown_timeout(RUNTIME_PATIENCE);
         tracing::info!("stopped");
         result
+    }
+}
+
+/// A leader that stops lets another one lead first: changes go on without an election.
+fn hand_over(hsm: &Hsm) {
+    let Some(member) = hsm.member() else { return };
+    let status = member.node.status();
+    if status.leader != Some(status.node) || status.members.len() < 2 {
+        return;
+    }
+    let handed_over =
+        async { tokio::time::timeout(HAND_OVER_PATIENCE, member.node.transfer_leadership()).await };
+    match hsm.runtime.block_on(handed_over) {
+        Ok(Ok(())) => tracing::info!("another HSM leads"),
+        Ok(Err(e)) => tracing::info!("leadership was not handed over: {e}"),
+        Err(_) => tracing::info!("leadership was not handed over in time"),
     }
 }
 
@@ -87,35 +118,81 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     };
     let path = folder.path().to_owned();
     let seal = open_seal(config, &folder)?;
-    let secrets = Arc::new(open_secrets(config, &folder, Arc::clone(&seal))?);
+    let seal_name = seal.name();
+    let secrets = Arc::new(open_secrets(config, &folder, seal)?);
+    let membership = membership(config, &path, &secrets)?;
     let (stop, stop_request) = stop::install()?;
-    let site = Site::prepare(config, &path, &secrets)?;
-    confine::confine(&[&path, site.socket_folder().unwrap_or(&path)]);
+    let site = Site::prepare(config, &path)?;
+    let device = device(config, &path, &secrets, membership.as_ref())?;
+    confine::confine(&[&path, site.socket_folder().unwrap_or(&path)], site.peer_port());
 
-    let replicator = Arc::new(Alone::open(folder, Arc::clone(&secrets), Default::default())?);
-    if let Err(e) = memory::lock_all() {
-        tracing::info!("memory is not locked, so parts of it may be swapped to disk: {e}");
+    // From here on there are threads, all of them confined.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("cluster")
+        .enable_all()
+        .build()
+        .map_err(Error::io("starting the cluster's threads"))?;
+    let hsm = Hsm::new(Parts {
+        folder,
+        secrets,
+        device,
+        seal: seal_name,
+        stop,
+        started,
+        runtime: runtime.handle().clone(),
+    });
+    if let Some(membership) = membership {
+        let founds = membership.founds();
+        let member = hsm.take_part(membership)?;
+        if let Err(e) = memory::lock_all() {
+            tracing::info!("memory is not locked, so parts of it may be swapped to disk: {e}");
+        }
+        if founds {
+            create_cluster(config, &hsm, &member)?;
+        }
     }
-    create_cluster(config, &*replicator, &secrets)?;
-    let engine = Engine::new(
-        Arc::clone(&replicator) as Arc<dyn Replicator>,
-        Arc::new(EngineKeys(Arc::clone(&secrets))),
-        Identity { hsm_id: secrets.hsm_id.clone(), fips_mode: false },
-        Arc::new(AuditOfUse { replicator: Arc::clone(&replicator), stop: stop.clone() }),
-        Options::default(),
-    );
-    let hsm = Hsm { engine, replicator, secrets, stop, seal: seal.name(), started };
-    let (doors, trust) = site.open(&hsm)?;
-    let replicator = Arc::clone(&hsm.replicator) as Arc<dyn Replicator>;
-    let custodian = Custodian::new(Arc::clone(&replicator), Arc::clone(&hsm.secrets));
-    let housekeeping = Housekeeping::start(Arc::clone(&hsm.engine), replicator, custodian, trust)?;
+    let doors = site.open(&hsm)?;
+    let housekeeping = Housekeeping::start(Arc::clone(&hsm))?;
     tracing::info!(
         hsm = hsm.secrets.hsm_id,
         seal = hsm.seal,
         "serving after {} ms; software, not FIPS-validated",
         started.elapsed().as_millis()
     );
-    Ok(Some(Running { doors, stop_request, replicator: hsm.replicator, housekeeping }))
+    Ok(Some(Running { doors, stop_request, housekeeping, hsm, runtime }))
+}
+
+/// As which member this HSM takes part; `None`: it waits for a welcome.
+fn membership(
+    config: &Config,
+    folder: &Path,
+    secrets: &Secrets,
+) -> Result<Option<Membership>, Error> {
+    let kept = Membership::load(folder)?;
+    if secrets.cluster().is_err() {
+        // A witness has none of a cluster's. Of others it means that their welcome was cut short.
+        return Ok(kept.filter(|membership| membership.witness));
+    }
+    if kept.is_some() {
+        return Ok(kept);
+    }
+    let cluster_id = folder::id_or_new(config.cluster_id.as_deref(), "cluster-")?;
+    let first = Membership::first(cluster_id);
+    first.save(folder)?;
+    Ok(Some(first))
+}
+
+fn device(
+    config: &Config,
+    folder: &Path,
+    secrets: &Secrets,
+    membership: Option<&Membership>,
+) -> Result<Option<Device>, Error> {
+    let Endpoint::Network { address, port_offset, .. } = &config.endpoint else { return Ok(None) };
+    let place = Place { address: *address, port_offset: *port_offset, zone: config.zone.clone() };
+    let witness = membership.map_or(config.witness, |membership| membership.witness);
+    Ok(Some(Device::load(folder, secrets, place, witness)?))
 }
 
 fn harden() -> Result<(), Error> {
@@ -149,7 +226,10 @@ fn open_seal(config: &Config, folder: &Folder) -> Result<Arc<dyn Seal>, Error> {
 fn open_secrets(config: &Config, folder: &Folder, seal: Arc<dyn Seal>) -> Result<Secrets, Error> {
     let Some(secrets) = Secrets::load(folder, Arc::clone(&seal))? else {
         let hsm_id = folder::id_or_new(config.hsm_id.as_deref(), "hsm-")?;
-        let secrets = Secrets::generate_for(hsm_id)?;
+        let secrets = match config.join {
+            true => Secrets::generate_alone(hsm_id)?,
+            false => Secrets::generate_for(hsm_id)?,
+        };
         secrets.save(folder, seal)?;
         return Ok(secrets);
     };
@@ -158,23 +238,5 @@ fn open_secrets(config: &Config, folder: &Folder, seal: Arc<dyn Seal>) -> Result
             Err(Error::folder(folder.path(), format!("{} lives there, not {id}", secrets.hsm_id)))
         }
         _ => Ok(secrets),
-    }
-}
-
-/// Records of key use go into the store. An HSM that cannot keep them must not use keys.
-struct AuditOfUse {
-    replicator: Arc<Alone>,
-    stop: Stop,
-}
-
-impl UseLog for AuditOfUse {
-    fn append(&self, block: Vec<u8>) {
-        match self.replicator.append_use_records(block) {
-            Ok(()) | Err(ReplicationError::Stopping) => {}
-            Err(e) => {
-                tracing::error!("records of key use cannot be kept, so this HSM stops: {e}");
-                self.stop.request();
-            }
-        }
     }
 }

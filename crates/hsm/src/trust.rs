@@ -1,6 +1,7 @@
 //! What port 2223 shows: nothing before the cluster has an owner, then a leaf that is always fresh,
 //! under the newest certificate that the owner has signed.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use crate::{Error, tls};
 /// The TLS identity towards clients.
 pub(crate) struct ClientTrust {
     secrets: Arc<Secrets>,
-    leaf: Leaf,
+    address: IpAddr,
     current: RwLock<Option<Current>>,
 }
 
@@ -25,8 +26,9 @@ struct Current {
 }
 
 impl ClientTrust {
-    pub(crate) fn new(secrets: Arc<Secrets>, leaf: Leaf) -> Self {
-        Self { secrets, leaf, current: RwLock::new(None) }
+    /// For an HSM that listens on `address`.
+    pub(crate) fn new(secrets: Arc<Secrets>, address: IpAddr) -> Self {
+        Self { secrets, address, current: RwLock::new(None) }
     }
 
     /// For a new connection; `None` before initialisation.
@@ -52,7 +54,12 @@ impl ClientTrust {
             return Ok(());
         }
         let key = cluster_key(&self.secrets, state.certified_generation())?;
-        let config = tls::for_clients(self.leaf.issue(&key, certificate, now)?)?;
+        let leaf = Leaf {
+            cluster_id: state.cluster_id().to_owned(),
+            hsm_id: self.secrets.hsm_id.clone(),
+            address: self.address,
+        };
+        let config = tls::for_clients(leaf.issue(&key, certificate, now)?)?;
         let cluster_certificate = certificate.to_vec();
         let next = Current { config, cluster_certificate, renewal: Leaf::renewal(now) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(next);
@@ -73,7 +80,6 @@ pub(crate) fn cluster_key(secrets: &Secrets, generation: u64) -> Result<P256Key,
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::time::Duration;
 
     use strongroom_store::Rotation;
@@ -122,12 +128,7 @@ mod tests {
     }
 
     fn trust(secrets: &Arc<Secrets>) -> ClientTrust {
-        let leaf = Leaf {
-            cluster_id: CLUSTER.to_owned(),
-            hsm_id: secrets.hsm_id.clone(),
-            address: IpAddr::from([127, 0, 1, 10]),
-        };
-        ClientTrust::new(Arc::clone(secrets), leaf)
+        ClientTrust::new(Arc::clone(secrets), IpAddr::from([127, 0, 1, 10]))
     }
 
     #[test]

@@ -296,13 +296,9 @@ pub struct RecoverySignature {
     pub signature: Vec<u8>,
 }
 
-/// Let another voter lead.
+/// Let another voter lead: whichever is nearest to the log's end.
 #[derive(Clone, PartialEq, Message)]
-pub struct TransferLeadership {
-    /// `hsm-…`; empty for whichever is nearest to the log's end.
-    #[prost(string, tag = "1")]
-    pub to: String,
-}
+pub struct TransferLeadership {}
 
 /// The answer to one [`AdminRequest`].
 #[derive(Clone, PartialEq, Message)]

@@ -29,8 +29,26 @@ pub(crate) fn check_owner(
     trust_anchor: &str,
     now: SystemTime,
 ) -> Result<Owner, CertificateError> {
-    let anchor = Given::read(Which::TrustAnchor, trust_anchor)?;
-    let cluster = Given::read(Which::Cluster, signed_certificate)?;
+    let cluster = pem_certificate(Which::Cluster, signed_certificate)?;
+    let anchor = pem_certificate(Which::TrustAnchor, trust_anchor)?;
+    check_cluster_certificate(cluster_public_key, cluster_id, &cluster, &anchor, now)?;
+    Ok(Owner { cluster_certificate: cluster, trust_anchor: anchor })
+}
+
+/// Checks a cluster's certificate and its trust anchor, both DER.
+///
+/// # Errors
+/// The first check that fails.
+pub(crate) fn check_cluster_certificate(
+    cluster_public_key: &[u8],
+    cluster_id: &str,
+    signed_certificate: &[u8],
+    trust_anchor: &[u8],
+    now: SystemTime,
+) -> Result<(), CertificateError> {
+    let read = |which, der| Ok(Given { which, certificate: parse(which, der)? });
+    let anchor = read(Which::TrustAnchor, trust_anchor)?;
+    let cluster = read(Which::Cluster, signed_certificate)?;
 
     anchor.check_key()?;
     cluster.check_key()?;
@@ -40,11 +58,7 @@ pub(crate) fn check_owner(
     cluster.check_cluster_form()?;
     anchor.check_signed_by(&anchor)?;
     cluster.check_signed_by(&anchor)?;
-    cluster.check_names(cluster_public_key, cluster_id)?;
-    Ok(Owner {
-        cluster_certificate: cluster.certificate.der().to_vec(),
-        trust_anchor: anchor.certificate.der().to_vec(),
-    })
+    cluster.check_names(cluster_public_key, cluster_id)
 }
 
 /// Checks what the owner gives for a newer key of a cluster that is theirs already: PEM, under the

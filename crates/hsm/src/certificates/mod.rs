@@ -20,7 +20,7 @@ use strongroom_wire::limits::CERTIFICATE_BYTES_MAX;
 
 #[cfg(test)]
 use check::Owner;
-pub(crate) use check::{check_owner, check_renewal};
+pub(crate) use check::{check_cluster_certificate, check_owner, check_renewal};
 pub(crate) use issue::{cluster_request, device_certificate, own_owner};
 pub(crate) use key::P256Key;
 pub(crate) use leaf::{Leaf, certified};

@@ -10,8 +10,12 @@
 //! Each step can be repeated, and the whole of it after a crash at any point. An HSM without secrets
 //! of a cluster is in nobody's way: it answers its provisioner, and the members that it was told of.
 
+mod admission;
 mod device;
 mod endorsement;
+mod invitation;
 
-pub(crate) use device::{Stranger, sign_statement, verified};
-pub(crate) use endorsement::{EndorsementError, check_endorsement};
+pub(crate) use admission::admit;
+pub(crate) use device::{sign_statement, verified};
+pub(crate) use endorsement::check_endorsement;
+pub(crate) use invitation::{Invitation, accept_welcome};

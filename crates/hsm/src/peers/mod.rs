@@ -9,6 +9,7 @@
 
 mod frames;
 mod lane;
+mod nobody;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tls;
 mod transport;
 mod versions;
 
+pub(crate) use nobody::NoTransport;
 pub(crate) use server::{Answer, Desk, PeerServer};
 pub(crate) use tls::DeviceIdentity;
 pub(crate) use transport::PeerTransport;

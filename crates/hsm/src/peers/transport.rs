@@ -58,11 +58,6 @@ impl PeerTransport {
         }
     }
 
-    /// The membership has this HSM's newest address: what was told is forgotten.
-    pub(crate) fn settled(&self, device: &DeviceKeyHash) {
-        self.lanes().moved.remove(device);
-    }
-
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,12 +65,15 @@ impl PeerTransport {
     /// Where a request to a peer is put.
     fn lane(&self, peer: &Peer, lane: Lane) -> Result<mpsc::Sender<Job>, TransportError> {
         let mut lanes = self.lanes();
-        let address = match lanes.moved.get(&peer.device_key) {
-            Some(address) => *address,
-            None => peer.address.parse().map_err(|_| {
-                TransportError::Unreachable(format!("{} is no address", peer.address))
-            })?,
-        };
+        let listed: SocketAddr = peer
+            .address
+            .parse()
+            .map_err(|_| TransportError::Unreachable(format!("{} is no address", peer.address)))?;
+        let moved = lanes.moved.get(&peer.device_key).copied();
+        if moved == Some(listed) {
+            lanes.moved.remove(&peer.device_key);
+        }
+        let address = moved.unwrap_or(listed);
         if let Some((at, jobs)) = lanes.tasks.get(&(peer.device_key, lane))
             && *at == address
             && !jobs.is_closed()

@@ -1,0 +1,35 @@
+//! How a member's node is opened: on the folder's store, as the member that the folder says it is.
+
+use std::sync::Arc;
+
+use strongroom_cluster::{Node, Options, Peer, StoreDisk, Transport};
+use strongroom_store::{Folder, Secrets, Store};
+use tokio::runtime::Handle;
+
+use crate::Error;
+use crate::membership::Membership;
+
+/// Opens the folder's store, checks all of it, and takes part as `me`. The cluster's first HSM makes
+/// itself its only voter where the log has no members yet; another one waits for a leader.
+///
+/// # Errors
+/// Where the store or the log does not open.
+pub(crate) fn open(
+    folder: Folder,
+    secrets: &Arc<Secrets>,
+    membership: &Membership,
+    me: &Peer,
+    transport: Arc<dyn Transport>,
+    runtime: &Handle,
+    options: Options,
+) -> Result<Arc<Node>, Error> {
+    let (store, state, blobs) = Store::open(folder, Arc::clone(secrets))?;
+    let mut disk = StoreDisk::new(store, blobs);
+    if membership.founds() {
+        Node::bootstrap(&mut disk, membership.node(), me)?;
+    }
+    // A witness opens nothing that is sealed.
+    let secrets = (!membership.witness).then(|| Arc::clone(secrets));
+    let disk = Box::new(disk);
+    Ok(Node::open_blocking(runtime, disk, state, secrets, transport, options)?)
+}
