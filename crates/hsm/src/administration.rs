@@ -34,11 +34,13 @@ impl Service for Administration {
     }
 
     fn handle(&mut self, request: AdminRequest) -> AdminReply {
+        let digest =
+            matches!(&request.operation, Some(AdminOperation::Status(asked)) if asked.digest);
         let reply = answer(&self.0, request).unwrap_or_else(|error| {
             tracing::warn!("administration: {error}");
             AdminReply { error, ..AdminReply::default() }
         });
-        AdminReply { status: Some(status(&self.0)), ..reply }
+        AdminReply { status: Some(status(&self.0, digest)), ..reply }
     }
 
     fn malformed(&self) -> AdminReply {

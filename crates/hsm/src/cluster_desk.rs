@@ -34,7 +34,7 @@ impl ClusterDesk for Desk {
     }
 
     fn check_recovery_key(&self, spki: &[u8]) -> Result<(), String> {
-        crate::recovery::check_key(spki).map_err(|e| e.to_string())
+        strongroom_pki::check_key(spki).map_err(|e| e.to_string())
     }
 
     fn standings(&self) -> Vec<Standing> {
@@ -65,7 +65,7 @@ pub(crate) struct Counters {
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    user: u64,
+    user: u32,
     epoch: u64,
     count: u32,
 }
@@ -88,7 +88,8 @@ impl Counters {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
         let plaintext = self.key.open(*nonce, COUNTERS, ciphertext).ok()?;
         let kept: Vec<Kept> = serde_json::from_slice(plaintext.as_bytes()).ok()?;
-        let failures = |Kept { user, epoch, count }| LocalFailures { user: UserId(user), epoch, count };
+        let failures =
+            |Kept { user, epoch, count }| LocalFailures { user: UserId(user), epoch, count };
         Some(kept.into_iter().map(failures).collect())
     }
 }

@@ -19,6 +19,7 @@ use crate::custody::{Custodian, EngineKeys};
 use crate::device::{Device, peer_of};
 use crate::joining::Invitation;
 use crate::membership::Membership;
+use crate::observer::Watch;
 use crate::ownership::Ownership;
 use crate::peers::{NoTransport, PeerTransport, Versions};
 use crate::replica;
@@ -194,9 +195,18 @@ impl Hsm {
         }
     }
 
-    fn open_member(&self, folder: Folder, membership: Membership) -> Result<Member, Error> {
+    fn open_member(
+        self: &Arc<Self>,
+        folder: Folder,
+        membership: Membership,
+    ) -> Result<Member, Error> {
         let witness = membership.witness;
-        let options = NodeOptions { node: membership.node(), ..NodeOptions::default() };
+        let watch = Watch { secrets: Arc::clone(&self.secrets), hsm: Arc::downgrade(self) };
+        let options = NodeOptions {
+            node: membership.node(),
+            observer: Some(Arc::new(watch)),
+            ..NodeOptions::default()
+        };
         let transport: Arc<dyn Transport> = match &self.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(NoTransport),

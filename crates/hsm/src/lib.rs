@@ -38,6 +38,7 @@ mod link;
 mod listener;
 mod local;
 mod membership;
+mod observer;
 mod ownership;
 mod passphrase;
 mod peers;

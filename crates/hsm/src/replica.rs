@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use strongroom_cluster::{Node, Options, Peer, StoreDisk, Transport};
+use strongroom_cluster::disk::StoreDisk;
+use strongroom_cluster::{Node, Options, Peer, Transport};
 use strongroom_store::{Folder, Secrets, Store};
 use tokio::runtime::Handle;
 

@@ -20,8 +20,8 @@ const LOST: Duration = Duration::from_secs(600);
 /// A new HSM that is so far behind does not answer clients yet.
 const CATCHING_UP: u64 = 1000;
 
-/// How an HSM does now.
-pub(crate) fn status(hsm: &Hsm) -> StatusReply {
+/// How an HSM does now; with a digest of its state where that is asked for.
+pub(crate) fn status(hsm: &Hsm, digest: bool) -> StatusReply {
     let mut reply = StatusReply {
         hsm_id: hsm.secrets.hsm_id.clone(),
         seal: hsm.seal.to_owned(),
@@ -48,12 +48,12 @@ pub(crate) fn status(hsm: &Hsm) -> StatusReply {
             reply.set_state(HsmState::Retired);
             reply.warnings.push(format!("{} serves nobody any more: {why}", reply.hsm_id));
         }
-        Part::Member(member) => describe(hsm, &member, &mut reply),
+        Part::Member(member) => describe(hsm, &member, digest, &mut reply),
     }
     reply
 }
 
-fn describe(hsm: &Hsm, member: &Member, reply: &mut StatusReply) {
+fn describe(hsm: &Hsm, member: &Member, digest: bool, reply: &mut StatusReply) {
     let node = member.node.status();
     reply.node = node.node.0;
     reply.term = node.term;
@@ -76,6 +76,10 @@ fn describe(hsm: &Hsm, member: &Member, reply: &mut StatusReply) {
     let shared = member.node.state();
     reply.log_index = shared.durable().0;
     let state = shared.read();
+    if digest {
+        reply.log_index = state.applied().0;
+        reply.state_digest = state.digest().to_vec();
+    }
     reply.set_state(match node.contact {
         _ if !member.membership.witness && state.cluster_id().is_empty() => HsmState::CatchingUp,
         Contact::CutOff { .. } => HsmState::CutOff,

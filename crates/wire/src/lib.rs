@@ -19,8 +19,8 @@
 pub mod admin;
 pub mod frame;
 pub mod greeting;
-pub mod leaving;
 pub mod joining;
+pub mod leaving;
 pub mod limits;
 pub mod message;
 pub mod peer;
