@@ -39,6 +39,10 @@ fn refused(reason: &str) -> PeerResult {
     PeerResult::Refused(PeerRefusal { reason: reason.to_owned(), leader: 0 })
 }
 
+fn refuse(reason: &str) -> Box<PeerResult> {
+    Box::new(refused(reason))
+}
+
 impl Handler {
     /// Answers one request.
     pub(crate) async fn handle(&self, device: &DeviceKeyHash, request: PeerRequest) -> PeerReply {
@@ -54,7 +58,7 @@ impl Handler {
                     refused(&error.to_string())
                 })
             }
-            Err(result) => result,
+            Err(result) => *result,
         };
         let clock_ms = (self.shared.clock)();
         PeerReply { fence: self.shared.fence.get(), clock_ms, result: Some(result) }
@@ -65,11 +69,11 @@ impl Handler {
     }
 
     /// Whether the sender is a member of the same life of the cluster, and means this node.
-    fn admit(&self, device: &DeviceKeyHash, request: &PeerRequest) -> Result<(), PeerResult> {
+    fn admit(&self, device: &DeviceKeyHash, request: &PeerRequest) -> Result<(), Box<PeerResult>> {
         // Also to those who are no members any more: the old majority has to hear of it.
         let fence = self.shared.fence.get();
         if request.fence < fence {
-            return Err(PeerResult::Fenced(Fenced { fence }));
+            return Err(Box::new(PeerResult::Fenced(Fenced { fence })));
         }
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
@@ -78,7 +82,7 @@ impl Handler {
             membership.get_node(&request.from).is_some_and(|peer| peer.device_key == *device);
         // A newcomer knows nobody yet; whom it lets in, its listener decides.
         if !newcomer && !member && !self.shared.contacts.is_introduced(request.from, device) {
-            return Err(refused("not a member"));
+            return Err(refuse("not a member"));
         }
         if request.fence > fence {
             if newcomer {
@@ -88,10 +92,10 @@ impl Handler {
             }
         }
         if request.to != self.shared.node {
-            return Err(refused("meant for another node"));
+            return Err(refuse("meant for another node"));
         }
         if self.shared.ended.load(Ordering::Acquire) {
-            return Err(refused("this node takes no part any more"));
+            return Err(refuse("this node takes no part any more"));
         }
         Ok(())
     }

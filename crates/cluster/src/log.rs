@@ -101,6 +101,8 @@ impl Log {
         state.cache = kept;
     }
 
+    // openraft's error, and its traits want it.
+    #[expect(clippy::result_large_err)]
     fn read(&self, range: (u64, u64), bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         let (start, end) = range;
         {

@@ -72,6 +72,48 @@ fn rpc(error: TransportError) -> RpcError {
     }
 }
 
+async fn append(
+    shared: &Shared,
+    to: u64,
+    peer: &Peer,
+    request: AppendEntriesRequest<TypeConfig>,
+) -> Result<AppendEntriesResponse<u64>, RpcError> {
+    let last: Option<LogId> =
+        request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+    let vote = request.vote;
+    let append = convert::to_append(request);
+    let patience = patience(&append);
+    let result = shared.call(to, peer, PeerOperation::Append(append), patience).await;
+    let PeerResult::Append(reply) = result.map_err(rpc)? else { return Err(other_answer()) };
+    let response = convert::from_append_reply(&reply);
+    if response.is_success() {
+        if let Some(last) = &last {
+            shared.contacts.acknowledged(to, convert::to_place(last));
+        }
+        shared.contacts.voted(to, convert::to_ballot(&vote));
+    }
+    Ok(response)
+}
+
+/// A mutant for the simulation to catch: a peer is believed to have what was only sent, so that a change
+/// is answered before a majority has it.
+#[cfg(feature = "early-ack")]
+async fn early_ack(
+    shared: Arc<Shared>,
+    to: u64,
+    peer: Peer,
+    request: AppendEntriesRequest<TypeConfig>,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+) {
+    // It is sent again as long as the leader might.
+    for _ in 0..100 {
+        if append(&shared, to, &peer, request.clone()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(BACKOFF).await;
+    }
+}
+
 fn other_answer() -> RpcError {
     RPCError::Network(NetworkError::new(&Error::Peer("another answer than to the question")))
 }
@@ -84,26 +126,19 @@ impl RaftNetwork<TypeConfig> for Link {
     ) -> Result<AppendEntriesResponse<u64>, RpcError> {
         let turn = self.on_its_way.clone().lock_owned().await;
         let (shared, to, peer) = (self.shared.clone(), self.to, self.peer.clone());
+        #[cfg(feature = "early-ack")]
+        if !request.entries.is_empty() {
+            tokio::spawn(early_ack(shared, to, peer, request, turn));
+            return Ok(AppendEntriesResponse::Success);
+        }
         let call = tokio::spawn(async move {
             let _turn = turn;
-            let last: Option<LogId> =
-                request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-            let vote = request.vote;
-            let append = convert::to_append(request);
-            let patience = patience(&append);
-            let append = PeerOperation::Append(append);
-            let result = shared.call(to, &peer, append, patience).await.map_err(rpc)?;
-            let PeerResult::Append(reply) = result else { return Err(other_answer()) };
-            let response = convert::from_append_reply(&reply);
-            if response.is_success() {
-                if let Some(last) = &last {
-                    shared.contacts.acknowledged(to, convert::to_place(last));
-                }
-                shared.contacts.voted(to, convert::to_ballot(&vote));
-            }
-            Ok(response)
+            append(&shared, to, &peer, request).await
         });
-        call.await.unwrap_or_else(|_| Err(other_answer()))
+        match call.await {
+            Ok(response) => response,
+            Err(_) => Err(other_answer()),
+        }
     }
 
     async fn vote(

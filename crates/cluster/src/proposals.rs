@@ -129,19 +129,16 @@ impl Proposals {
         true
     }
 
-    /// Up to `count` of this HSM's that this leader has not got, now given to it.
-    pub(crate) fn give(&self, leader: Leadership, count: usize) -> Vec<(u64, Arc<Entry>)> {
+    /// The first of this HSM's with a higher number than `after` that this leader has not got, now given
+    /// to it.
+    pub(crate) fn give(&self, leader: Leadership, after: u64) -> Option<(u64, Arc<Entry>)> {
         let mut waiting = self.lock();
-        waiting
+        let (counter, own) = waiting
             .own
-            .iter_mut()
-            .filter(|(_, own)| own.given_to != Some(leader))
-            .take(count)
-            .map(|(counter, own)| {
-                own.given_to = Some(leader);
-                (*counter, own.entry.clone())
-            })
-            .collect()
+            .range_mut(after.saturating_add(1)..)
+            .find(|(_, own)| own.given_to != Some(leader))?;
+        own.given_to = Some(leader);
+        Some((*counter, own.entry.clone()))
     }
 
     /// Those did not arrive, surely or perhaps.
@@ -154,11 +151,9 @@ impl Proposals {
         }
     }
 
-    /// Up to `count` that others handed over.
-    pub(crate) fn handed(&self, count: usize) -> Vec<Handed> {
-        let mut waiting = self.lock();
-        let count = waiting.handed.len().min(count);
-        waiting.handed.drain(..count).collect()
+    /// The next that others handed over.
+    pub(crate) fn handed(&self) -> Option<Handed> {
+        self.lock().handed.pop_front()
     }
 
     /// This node does not lead: what others handed over, they send again to who does.
@@ -217,5 +212,84 @@ impl Proposals {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_vault::{Actor, ClientId, Command, LogIndex, Outcome};
+
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            time_ms: 0,
+            client: ClientId([0; 16]),
+            sequence: 0,
+            lowest_unanswered: 0,
+            actor: Actor::System,
+            command: Command::CloseLogins { logins: Vec::new() },
+        }
+    }
+
+    fn given(proposals: &Proposals, leader: Leadership) -> Vec<u64> {
+        let mut after = 0;
+        std::iter::from_fn(|| {
+            let (counter, _) = proposals.give(leader, after)?;
+            after = counter;
+            Some(counter)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_leader_gets_a_proposal_once_and_the_next_one_again() {
+        let proposals = Proposals::new();
+        for _ in 0..3 {
+            proposals.add(entry()).unwrap();
+        }
+        assert_eq!(given(&proposals, (1, 1)), [1, 2, 3]);
+        assert!(given(&proposals, (1, 1)).is_empty());
+        proposals.take_back(&[2]);
+        assert_eq!(given(&proposals, (1, 1)), [2]);
+        assert_eq!(given(&proposals, (2, 2)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_proposed_gets_the_answer_of_what_was_applied() {
+        let proposals = Proposals::new();
+        let (counter, answer) = proposals.add(entry()).unwrap();
+        assert_eq!(answer.wait(Duration::ZERO), None);
+        let committed = Committed { index: LogIndex(7), result: Ok(Outcome::Done) };
+        proposals.applied(counter, committed.clone());
+        assert_eq!(answer.wait(Duration::ZERO), Some(Ok(committed)));
+        assert!(proposals.is_empty());
+    }
+
+    #[test]
+    fn what_another_member_hands_over_twice_is_taken_once() {
+        let proposals = Proposals::new();
+        let handed = |counter| vec![Handed { node: 2, boot: 1, counter, entry: entry() }];
+        assert!(proposals.hand(handed(1)));
+        assert!(proposals.hand(handed(1)));
+        assert!(proposals.hand(handed(2)));
+        let taken: Vec<u64> =
+            std::iter::from_fn(|| proposals.handed()).map(|h| h.counter).collect();
+        assert_eq!(taken, [1, 2]);
+        // Another leader's time has come and gone: it may be sent again.
+        proposals.drop_handed();
+        assert!(proposals.hand(handed(1)));
+        assert!(proposals.handed().is_some());
+    }
+
+    #[test]
+    fn all_that_wait_hear_of_the_end() {
+        let proposals = Proposals::new();
+        let (_, answer) = proposals.add(entry()).unwrap();
+        proposals.refuse_new(ReplicationError::Stopping);
+        assert_eq!(proposals.add(entry()).map(drop), Err(ReplicationError::Stopping));
+        assert_eq!(answer.wait(Duration::ZERO), None);
+        proposals.close(&ReplicationError::Stopping);
+        assert_eq!(answer.wait(Duration::ZERO), Some(Err(ReplicationError::Stopping)));
     }
 }

@@ -70,8 +70,6 @@ async fn lead(shared: &Arc<Shared>, raft: &Raft, leadership: Leadership) {
         let Ok(mut written) = raft.client_write_ff(payload::batch(batch.entries)).await else {
             return;
         };
-        #[cfg(feature = "early-ack")]
-        early_ack(shared, &own);
         let mut leaders = raft.server_metrics();
         loop {
             tokio::select! {
@@ -96,16 +94,6 @@ async fn lead(shared: &Arc<Shared>, raft: &Raft, leadership: Leadership) {
     }
 }
 
-/// A mutant for the simulation to catch: it tells that a change is made before a majority has it.
-#[cfg(feature = "early-ack")]
-fn early_ack(shared: &Shared, own: &[u64]) {
-    let index = shared.state.read().applied();
-    for counter in own {
-        let result = Ok(strongroom_vault::Outcome::Done);
-        shared.proposals.applied(*counter, strongroom_vault::Committed { index, result });
-    }
-}
-
 /// A leader whose clock is far from its voters' stamps nothing.
 fn clock_is_right(shared: &Shared, raft: &Raft) -> bool {
     let voters: Vec<u64> = voters(&raft.metrics().borrow()).into_iter().collect();
@@ -124,8 +112,10 @@ struct Batch {
 impl Batch {
     fn collect(shared: &Shared, keys: &Keys, leadership: Leadership) -> Result<Self, Error> {
         let mut batch = Self::default();
+        let mut after = 0;
         while batch.has_room() {
-            let Some((counter, entry)) = shared.proposals.give(leadership, 1).pop() else { break };
+            let Some((counter, entry)) = shared.proposals.give(leadership, after) else { break };
+            after = counter;
             let name = (shared.node, shared.boot.number, counter);
             if batch.push(shared, keys, name, &entry)? {
                 batch.own.push(counter);
@@ -135,7 +125,7 @@ impl Batch {
             }
         }
         while batch.has_room() {
-            let Some(handed) = shared.proposals.handed(1).pop() else { break };
+            let Some(handed) = shared.proposals.handed() else { break };
             let name = (handed.node, handed.boot, handed.counter);
             batch.push(shared, keys, name, &handed.entry)?;
         }
@@ -171,9 +161,10 @@ impl Batch {
 fn forward(shared: &Arc<Shared>, leadership: Leadership, peer: Peer) {
     let Some(keys) = &shared.keys else { return };
     let mut proposals = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut after) = (0, 0);
     while proposals.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_ENOUGH {
-        let Some((counter, entry)) = shared.proposals.give(leadership, 1).pop() else { break };
+        let Some((counter, entry)) = shared.proposals.give(leadership, after) else { break };
+        after = counter;
         let plaintext = Zeroizing::new(codec::encode_entry(&entry));
         match keys.seal(&plaintext) {
             Ok(sealed) => {

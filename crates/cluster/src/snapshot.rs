@@ -90,9 +90,9 @@ pub(crate) async fn send(
         id: id.clone(),
     };
     ask(shared, to, peer, PeerOperation::SnapshotBegin(begin), CHUNK_ANSWER).await?;
-    let mut chunks = sealed(shared, &id, chunks)?;
+    let chunks = sealed(shared, &id, chunks)?;
     let mut number = 0;
-    while let Some(sealed) = chunks.next() {
+    for sealed in chunks {
         let chunk = SnapshotChunk { id: id.clone(), number, sealed: sealed? };
         ask(shared, to, peer, PeerOperation::SnapshotChunk(chunk), CHUNK_ANSWER).await?;
         number += 1;
@@ -105,11 +105,9 @@ pub(crate) async fn send(
 }
 
 /// Chunks as they leave.
-fn sealed<'a>(
-    shared: &'a Shared,
-    id: &'a str,
-    chunks: Chunks,
-) -> Result<Box<dyn Iterator<Item = Result<Vec<u8>, Error>> + Send + 'a>, Error> {
+type Leaving<'a> = Box<dyn Iterator<Item = Result<Vec<u8>, Error>> + Send + 'a>;
+
+fn sealed<'a>(shared: &'a Shared, id: &'a str, chunks: Chunks) -> Result<Leaving<'a>, Error> {
     let plain = match chunks {
         Chunks::Sealed(chunks) => return Ok(Box::new(chunks.map(|chunk| Ok(chunk?)))),
         Chunks::Plain(chunks) => chunks,
