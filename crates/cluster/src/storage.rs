@@ -86,6 +86,9 @@ struct Shared {
 struct Waiting {
     work: VecDeque<Work>,
     urgent: bool,
+    /// How long what came since the owner last looked may wait. Who adds work may be on a thread where
+    /// the runtime's clock is not known.
+    delay: Option<Duration>,
     /// When what is not urgent must be written all the same.
     due: Option<Instant>,
     applied_bytes: usize,
@@ -210,8 +213,8 @@ impl Storage {
                 if waiting.has_room_for(bytes) {
                     waiting.uses_bytes += bytes;
                     let delay = Duration::from_millis(AUDIT_DELAY_MS_MAX);
-                    let enough = waiting.uses_bytes >= USES_BYTES_ENOUGH;
-                    waiting.is_due(delay, enough);
+                    waiting.may_wait(delay);
+                    waiting.urgent |= waiting.uses_bytes >= USES_BYTES_ENOUGH;
                     waiting.work.push_back(Work::Uses(block));
                     self.shared.wake();
                     return Ok(());
@@ -271,15 +274,19 @@ impl Waiting {
         self.uses_bytes == 0 || self.uses_bytes.saturating_add(bytes) <= AUDIT_QUEUE_BYTES_MAX
     }
 
-    fn is_due(&mut self, delay: Duration, now: bool) {
-        let due = Instant::now() + delay;
-        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
-        self.urgent |= now;
+    fn may_wait(&mut self, delay: Duration) {
+        self.delay = Some(self.delay.map_or(delay, |shorter| shorter.min(delay)));
     }
 
-    fn ready(&self) -> bool {
+    /// Whether something is to be done now: asked by the owner.
+    fn ready(&mut self) -> bool {
+        let now = Instant::now();
+        if let Some(delay) = self.delay.take() {
+            let due = now + delay;
+            self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+        }
         self.urgent
-            || self.due.is_some_and(|due| due <= Instant::now())
+            || self.due.is_some_and(|due| due <= now)
             || (self.closed.is_some() && !self.work.is_empty())
     }
 }
@@ -296,8 +303,8 @@ impl Shared {
             Urgency::Now => waiting.urgent = true,
             Urgency::Later(bytes) => {
                 waiting.applied_bytes += bytes;
-                let enough = waiting.applied_bytes >= APPLIED_BYTES_ENOUGH;
-                waiting.is_due(APPLIED_DELAY, enough);
+                waiting.may_wait(APPLIED_DELAY);
+                waiting.urgent |= waiting.applied_bytes >= APPLIED_BYTES_ENOUGH;
             }
         }
         self.wake();
@@ -325,7 +332,7 @@ impl Shared {
     async fn run_task(&self, mut disk: Box<dyn Disk>, latency: Latency) {
         let ended = loop {
             let due = {
-                let waiting = self.lock();
+                let mut waiting = self.lock();
                 if waiting.ready() {
                     None
                 } else if waiting.closed.is_some() {
@@ -430,6 +437,7 @@ impl Transaction {
         }
         // What is left is as urgent as it was: it is done at once.
         waiting.urgent = !waiting.work.is_empty();
+        waiting.delay = None;
         waiting.due = None;
         waiting.applied_bytes = 0;
         waiting.uses_bytes = 0;
