@@ -49,12 +49,27 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
          PRAGMA secure_delete = ON;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;
-         PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -16384;",
+         PRAGMA temp_store = MEMORY;",
     )?;
+    usual_cache(&connection)?;
     // Keeps the write-ahead log from staying as long as it was in its worst hour.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     Ok(connection)
+}
+
+/// The writer's cache in KiB: what a batch changes, and the upper pages of the tables.
+const CACHE_KIB: i64 = 16 * 1024;
+/// While a snapshot is installed, whose records come in no order that the table has.
+const WIDE_CACHE_KIB: i64 = 64 * 1024;
+
+/// Gives the writer the cache that it usually has.
+pub(crate) fn usual_cache(connection: &Connection) -> Result<(), Error> {
+    Ok(connection.pragma_update(None, "cache_size", -CACHE_KIB)?)
+}
+
+/// Gives the writer more of a cache.
+pub(crate) fn widen_cache(connection: &Connection) -> Result<(), Error> {
+    Ok(connection.pragma_update(None, "cache_size", -WIDE_CACHE_KIB)?)
 }
 
 /// Opens a connection that only reads.

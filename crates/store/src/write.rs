@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use strongroom_vault::{Change, LogIndex, ObjectId};
 use zeroize::Zeroizing;
 
@@ -308,23 +308,24 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes or replaces a record.
-    pub(crate) fn put_record(
+    fn put_record(&mut self, key: &[u8], value: &[u8], index: LogIndex) -> Result<(), Error> {
+        let plaintext = join_record(key, value);
+        self.put(Table::Records, &self.head.record_key(key), Some((&plaintext, index)))
+    }
+
+    /// Writes a record of a snapshot, which has each once.
+    pub(crate) fn insert_record(
         &mut self,
         key: &[u8],
         value: &[u8],
         index: LogIndex,
     ) -> Result<(), Error> {
         let plaintext = join_record(key, value);
-        self.put(Table::Records, &self.head.record_key(key), Some((&plaintext, index)))
+        self.insert(Table::Records, &self.head.record_key(key), &plaintext, index)
     }
 
     /// Writes, replaces or deletes a row that is tallied.
-    pub(crate) fn put(
-        &mut self,
-        table: Table,
-        key: &[u8],
-        latest: Latest<'_>,
-    ) -> Result<(), Error> {
+    fn put(&mut self, table: Table, key: &[u8], latest: Latest<'_>) -> Result<(), Error> {
         let statements = Statements::of(table)?;
         let old: Option<(i64, Vec<u8>)> = self
             .connection
@@ -338,15 +339,9 @@ impl<'a> Writer<'a> {
         }
         match latest {
             Some((plaintext, index)) => {
-                let place = Place { table, key, version: index.0 };
-                let sealed = self.sealer.seal(&place, plaintext)?;
-                let share = Share::of(self.head.tally_key(), &place, &sealed);
-                self.head.tally(table)?.add(&share);
-                self.connection.prepare_cached(statements.put)?.execute((
-                    key,
-                    signed(index.0)?,
-                    sealed,
-                ))?;
+                let sealed = self.sealed(table, key, plaintext, index)?;
+                let row = (key, signed(index.0)?, sealed);
+                self.connection.prepare_cached(statements.put)?.execute(row)?;
             }
             None if old.is_some() => {
                 self.connection.prepare_cached(statements.delete)?.execute([key])?;
@@ -355,11 +350,46 @@ impl<'a> Writer<'a> {
         }
         Ok(())
     }
+
+    /// Writes a row of a snapshot, which has each once.
+    pub(crate) fn insert(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        plaintext: &[u8],
+        index: LogIndex,
+    ) -> Result<(), Error> {
+        let sealed = self.sealed(table, key, plaintext, index)?;
+        let row = (key, signed(index.0)?, sealed);
+        let inserted = self.connection.prepare_cached(Statements::of(table)?.insert)?.execute(row);
+        match inserted {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                Err(Error::Snapshot("a row comes twice"))
+            }
+            inserted => inserted.map(|_| ()).map_err(Error::from),
+        }
+    }
+
+    /// Seals a row and counts it in.
+    fn sealed(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        plaintext: &[u8],
+        index: LogIndex,
+    ) -> Result<Vec<u8>, Error> {
+        let place = Place { table, key, version: index.0 };
+        let sealed = self.sealer.seal(&place, plaintext)?;
+        let share = Share::of(self.head.tally_key(), &place, &sealed);
+        self.head.tally(table)?.add(&share);
+        Ok(sealed)
+    }
 }
 
 /// The statements of a table that is tallied.
 struct Statements {
     select: &'static str,
+    insert: &'static str,
     put: &'static str,
     delete: &'static str,
 }
@@ -369,11 +399,13 @@ impl Statements {
         match table {
             Table::Records => Ok(Self {
                 select: "SELECT version, sealed FROM records WHERE key = ?1",
+                insert: "INSERT INTO records(key, version, sealed) VALUES (?1, ?2, ?3)",
                 put: "INSERT OR REPLACE INTO records(key, version, sealed) VALUES (?1, ?2, ?3)",
                 delete: "DELETE FROM records WHERE key = ?1",
             }),
             Table::Blobs => Ok(Self {
                 select: "SELECT version, sealed FROM blobs WHERE id = ?1",
+                insert: "INSERT INTO blobs(id, version, sealed) VALUES (?1, ?2, ?3)",
                 put: "INSERT OR REPLACE INTO blobs(id, version, sealed) VALUES (?1, ?2, ?3)",
                 delete: "DELETE FROM blobs WHERE id = ?1",
             }),

@@ -9,7 +9,7 @@ use super::stream::{Decoder, Item};
 use crate::audit::{InstallRecord, Kind};
 use crate::sealing::Table;
 use crate::write::Writer;
-use crate::{Error, Position, Store};
+use crate::{Error, Position, Store, database};
 
 impl Store {
     /// Replaces records, blobs, position and members by a snapshot's, in one transaction, and gives the
@@ -27,11 +27,14 @@ impl Store {
         position: Position,
         chunks: impl IntoIterator<Item = Result<SecretBytes, Error>>,
     ) -> Result<State, Error> {
-        let (state, membership) = self.transact(false, |writer| {
+        database::widen_cache(&self.connection)?;
+        let installed = self.transact(false, |writer| {
             let mut install = Install { writer, position, state: State::new(), header: None };
             let digest = install.stream(chunks)?;
             install.finish(digest)
-        })?;
+        });
+        database::usual_cache(&self.connection)?;
+        let (state, membership) = installed?;
         self.membership = Some(membership);
         Ok(state)
     }
@@ -63,11 +66,11 @@ impl Install<'_, '_> {
                             .load(key, value)
                             .map_err(|_| Error::Snapshot("the vault does not know a record"))?;
                         let index = self.header()?.index;
-                        self.writer.put_record(key, value, index)?;
+                        self.writer.insert_record(key, value, index)?;
                     }
                     Item::Blob { id, blob } => {
                         let index = self.header()?.index;
-                        self.writer.put(Table::Blobs, &id.0, Some((blob, index)))?;
+                        self.writer.insert(Table::Blobs, &id.0, blob, index)?;
                     }
                     Item::End { digest: found } => digest = Some(found),
                 }
@@ -106,10 +109,6 @@ impl Install<'_, '_> {
             return Err(Error::Snapshot("the records are of another index"));
         }
         let head = &self.writer.head;
-        // The same row twice, or one row as two, would count as one.
-        if (head.records.rows, head.blobs.rows) != (header.records, header.blobs) {
-            return Err(Error::Snapshot("a row comes twice"));
-        }
         let record =
             InstallRecord { before: head.index.0, index: header.index.0, digest: digest.to_vec() };
         self.writer.membership(&header.membership)?;
