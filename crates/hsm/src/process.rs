@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use strongroom_crypto::memory;
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
 use strongroom_store::{Folder, Secrets};
+use strongroom_vault::Replicator;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::detach::Starter;
@@ -89,9 +90,18 @@ impl Running {
     }
 }
 
-/// A leader that stops lets another one lead first: changes go on without an election.
+/// An HSM that stops sends its clients to the others, and where it leads, it lets another one lead first:
+/// changes go on without an election.
 fn hand_over(hsm: &Hsm) {
     let Some(member) = hsm.member() else { return };
+    let others = {
+        let state = member.node.state().read();
+        state.members().filter(|member| !member.witness).count() > 1
+    };
+    // A client of the only HSM has nowhere else to go: its connection closes, and it comes again.
+    if let Some(service) = member.service.as_ref().filter(|_| others) {
+        service.engine.drain();
+    }
     let status = member.node.status();
     if status.leader != Some(status.node) || status.members.len() < 2 {
         return;

@@ -146,6 +146,11 @@ mod tests {
                 (Actor::Anonymous, CKR_USER_NOT_LOGGED_IN),
                 (alice, CKR_ACTION_PROHIBITED),
             ] {
+                // The certificate is the owner's word by itself: the provisioner may bring it, too.
+                let owners = matches!(command, Command::InstallClusterCertificate { .. });
+                if actor == Actor::System && owners {
+                    continue;
+                }
                 assert_eq!(ckr(world.apply(actor, command.clone())), code, "{command:?}");
             }
         }
