@@ -27,7 +27,7 @@ pub(crate) fn from_ballot(ballot: &Ballot) -> Vote {
     }
 }
 
-pub(crate) fn to_append(request: AppendEntriesRequest<TypeConfig>) -> Append {
+pub(crate) fn to_append(request: AppendEntriesRequest<TypeConfig>, kept: Option<LogId>) -> Append {
     Append {
         vote: Some(to_ballot(&request.vote)),
         previous: request.prev_log_id.as_ref().map(to_place),
@@ -40,6 +40,7 @@ pub(crate) fn to_append(request: AppendEntriesRequest<TypeConfig>) -> Append {
             })
             .collect(),
         committed: request.leader_commit.as_ref().map(to_place),
+        kept: kept.as_ref().map(to_place),
     }
 }
 
@@ -125,13 +126,14 @@ mod tests {
             previous: Some(Place { term: 1, leader: 1, index: 4 }),
             entries,
             committed: None,
+            kept: None,
         }
     }
 
     #[test]
     fn entries_in_order_are_taken_and_others_refused() {
         let sent = append(vec![entry(5), entry(6)]);
-        assert_eq!(to_append(from_append(sent.clone()).unwrap()), sent);
+        assert_eq!(to_append(from_append(sent.clone()).unwrap(), None), sent);
         for entries in [vec![entry(6)], vec![entry(5), entry(7)], vec![LogEntry::default()]] {
             assert!(from_append(append(entries)).is_err());
         }

@@ -121,6 +121,7 @@ impl Handler {
     }
 
     async fn append(&self, from: u64, append: Append) -> Result<PeerResult, Error> {
+        let kept = append.kept;
         let request = from_append(append)?;
         if request.vote.leader_id.node_id != from || !request.vote.committed {
             return Err(Error::Peer("entries of another leader"));
@@ -132,6 +133,10 @@ impl Handler {
         let vote = request.vote;
         if vote >= self.raft.metrics().borrow().vote {
             self.shared.contacts.heard_leader(vote);
+        }
+        // What a leader's own disk has counts as much as what others acknowledge to it.
+        if let Some(kept) = kept {
+            self.shared.contacts.acknowledged(from, kept);
         }
         let response = self.raft.append_entries(request).await.map_err(Error::raft)?;
         Ok(PeerResult::Append(to_append_reply(&response)))

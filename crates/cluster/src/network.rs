@@ -81,7 +81,7 @@ async fn append(
     let last: Option<LogId> =
         request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
     let vote = request.vote;
-    let append = convert::to_append(request);
+    let append = convert::to_append(request, shared.storage.kept());
     let patience = patience(&append);
     let result = shared.call(to, peer, PeerOperation::Append(append), patience).await;
     let PeerResult::Append(reply) = result.map_err(rpc)? else { return Err(other_answer()) };

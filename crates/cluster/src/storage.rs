@@ -23,7 +23,8 @@ use crate::Error;
 use crate::disk::{Batch, Disk, SnapshotSource, Spooled};
 use crate::options::{Latency, StorageExecutor};
 use crate::overlay::Overlay;
-use crate::raft::TypeConfig;
+use crate::payload;
+use crate::raft::{LogId, TypeConfig};
 
 /// Applied rows wait at most so long for company.
 const APPLIED_DELAY: Duration = Duration::from_millis(50);
@@ -78,6 +79,8 @@ struct Shared {
     emptied: Gate,
     ended: AtomicBool,
     transactions: AtomicU64,
+    /// The last entry that was appended since the start, once it is on disk.
+    kept: Mutex<Option<LogId>>,
     overlay: Arc<Overlay>,
     fatal: Arc<dyn Fn(&Error) + Send + Sync>,
 }
@@ -110,6 +113,7 @@ impl Storage {
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
+            kept: Mutex::default(),
             arrived: Condvar::new(),
             arrived_in_task: Notify::new(),
             emptied: Gate::new(),
@@ -232,6 +236,12 @@ impl Storage {
         self.shared.lock().closed.clone().map_or(Ok(()), Err)
     }
 
+    /// The last entry that was appended and is on disk; `None` where nothing was since the start, or
+    /// was taken back.
+    pub(crate) fn kept(&self) -> Option<LogId> {
+        *self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Transactions since the start.
     pub(crate) fn transactions(&self) -> u64 {
         self.shared.transactions.load(Ordering::Relaxed)
@@ -308,6 +318,10 @@ impl Shared {
             }
         }
         self.wake();
+    }
+
+    fn keeps(&self, last: Option<LogId>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
     fn wake(&self) {
@@ -502,6 +516,11 @@ impl Transaction {
         if self.written {
             disk.commit(&self.batch)?;
             shared.transactions.fetch_add(1, Ordering::Relaxed);
+            if let Some(last) = self.batch.append.last() {
+                shared.keeps(Some(payload::log_id(&last.position())));
+            } else if self.batch.truncate_from.is_some() {
+                shared.keeps(None);
+            }
             if let Some(last) = self.batch.applied.last() {
                 shared.overlay.written(last.index);
             }

@@ -228,6 +228,10 @@ pub struct Append {
     /// The last entry that the leader knows to be committed.
     #[prost(message, optional, tag = "4")]
     pub committed: Option<Place>,
+    /// The last entry that the leader's own disk has. It counts in the majority as an acknowledgement
+    /// does, so the others remember it as one.
+    #[prost(message, optional, tag = "5")]
+    pub kept: Option<Place>,
 }
 
 /// Answer to [`Append`].
