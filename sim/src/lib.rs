@@ -4,10 +4,28 @@
 //! runs is what ships: vault, cluster, engine and the client's choice of HSMs; virtual are time, the
 //! network between them, and their disks. It must never use real time, real randomness or the order
 //! of a hash map for anything that a trace shows.
+//!
+//! - [`scenario`]: what is run; [`faults`]: what goes wrong; [`workload`]: what clients do.
+//! - [`world`], [`hsm`], [`client`], [`cluster`]: who is in it.
+//! - [`bridge`], [`network`], [`disk`], [`dice`], [`trace`]: what is virtual.
+//! - [`history`], [`check`]: what must hold.
+//! - [`mutant`]: that it would be noticed if it did not.
 
 #![forbid(unsafe_code)]
 
 pub mod bridge;
 pub mod check;
+pub mod client;
+pub mod cluster;
 pub mod dice;
+pub mod disk;
+pub mod faults;
+pub mod history;
+pub mod hsm;
+pub mod logins;
+pub mod mutant;
+pub mod network;
+pub mod scenario;
 pub mod trace;
+pub mod workload;
+pub mod world;

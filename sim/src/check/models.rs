@@ -2,7 +2,7 @@
 
 use super::linear::Model;
 
-/// One token key, named by a label that nobody else gives.
+/// One token key, named by a label that nobody else gives; or one login, which is made, used and ended.
 pub struct Key;
 
 /// Where a key is in its life, and how many carry its label.
@@ -48,8 +48,8 @@ impl Model for Key {
             (K::Created, Life::Never) => vec![Life::Present],
             (K::Found(1) | K::Used, Life::Present) => vec![Life::Present],
             (K::Found(0) | K::Missing, Life::Never | Life::Gone) => vec![*life],
-            (K::Destroyed | K::MaybeDestroyed, Life::Present) => vec![Life::Gone],
-            // It came too late to do anything, and nobody heard of it.
+            (K::Destroyed, Life::Present) => vec![Life::Gone],
+            (K::MaybeDestroyed, Life::Present) => vec![Life::Present, Life::Gone],
             (K::MaybeDestroyed, _) => vec![*life],
             _ => vec![],
         }
@@ -93,6 +93,8 @@ pub enum UserOperation {
     LoginLost(u64),
     /// It was said that there is such a user already.
     Exists,
+    /// It was said that there is no such user.
+    Absent,
 }
 
 impl Model for User {
@@ -129,6 +131,7 @@ impl Model for User {
             U::LoginLost(_) if open && password.is_some() => vec![*account, charged],
             U::LoginLost(_) => vec![*account],
             U::Exists if password.is_some() => vec![*account],
+            U::Absent if password.is_none() => vec![*account],
             _ => vec![],
         }
     }

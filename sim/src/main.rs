@@ -1,0 +1,156 @@
+//! Runs seeds. `cargo xtask sim` starts one of these for each core.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use strongroom_sim::mutant::{self, MUTANTS, Mutant};
+use strongroom_sim::scenario::{self, SCENARIOS, Scenario};
+
+/// What the command line says.
+struct Arguments {
+    scenarios: Vec<Scenario>,
+    seeds: u64,
+    from: u64,
+    /// Every so many-th seed is run.
+    step: u64,
+    /// Print each line of the trace.
+    trace: bool,
+    /// Run each seed twice and compare the traces.
+    twice: bool,
+    /// Break this on purpose.
+    mutant: Option<Mutant>,
+    /// Break each thing in turn, and see that it is noticed.
+    mutants: bool,
+}
+
+const USAGE: &str = "strongroom-sim [--seeds N] [--from S] [--step N] [--scenario NAME] [--trace] [--twice] \
+     [--mutant NAME] [--mutants]";
+
+fn arguments() -> Result<Arguments, String> {
+    let mut parsed = Arguments {
+        scenarios: SCENARIOS.iter().filter(|s| s.name != "leader-loss").copied().collect(),
+        seeds: 1,
+        from: 1,
+        step: 1,
+        trace: false,
+        twice: false,
+        mutant: None,
+        mutants: false,
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().ok_or(format!("{argument} needs a value"));
+        let number = |text: String| text.parse().map_err(|_| format!("{text} is no number"));
+        match argument.as_str() {
+            "--seeds" => parsed.seeds = number(value()?)?,
+            "--from" => parsed.from = number(value()?)?,
+            "--step" => parsed.step = number(value()?)?,
+            "--scenario" => {
+                let name = value()?;
+                let scenario = scenario::named(&name).ok_or(format!("no scenario {name}"))?;
+                parsed.scenarios = vec![scenario];
+            }
+            "--mutant" => {
+                let name = value()?;
+                parsed.mutant = Some(mutant::named(&name).ok_or(format!("no mutant {name}"))?);
+            }
+            "--mutants" => parsed.mutants = true,
+            "--trace" => parsed.trace = true,
+            "--twice" => parsed.twice = true,
+            _ => return Err(format!("unknown: {argument}\n{USAGE}")),
+        }
+    }
+    Ok(parsed)
+}
+
+fn main() -> ExitCode {
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if arguments.mutants {
+        return mutants();
+    }
+    let mut failed = 0_u64;
+    let mut ran = 0_u64;
+    let began = Instant::now();
+    let mut seed = arguments.from;
+    while seed < arguments.from + arguments.seeds {
+        // A seed runs one scenario, unless one was asked for: in turn.
+        let count = arguments.scenarios.len() as u64;
+        let at = usize::try_from(seed % count).unwrap_or(0);
+        let scenario = arguments.scenarios[at];
+        failed += u64::from(!run(scenario, seed, &arguments));
+        ran += 1;
+        seed += arguments.step;
+    }
+    println!("{ran} seeds in {:.1} s, {failed} failed", began.elapsed().as_secs_f64());
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Breaks each thing in turn: all must be noticed within their seeds.
+fn mutants() -> ExitCode {
+    let mut unnoticed = 0;
+    for (mutant, scenario, seeds) in MUTANTS {
+        match mutant::noticed(*mutant, scenario, 1, *seeds) {
+            Some((seed, problem)) => {
+                let problem = problem.lines().next().unwrap_or_default();
+                println!(
+                    "{mutant:?} in {scenario}: noticed with seed {seed} of {seeds}: {problem}"
+                );
+            }
+            None => {
+                println!("{mutant:?} in {scenario}: NOT NOTICED in {seeds} seeds");
+                unnoticed += 1;
+            }
+        }
+    }
+    if unnoticed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(scenario: Scenario, seed: u64, arguments: &Arguments) -> bool {
+    let began = Instant::now();
+    let mut report = scenario.run(seed, arguments.mutant, arguments.trace);
+    if arguments.twice {
+        let again = scenario.run(seed, arguments.mutant, false);
+        if again.trace != report.trace {
+            report.problems.push(format!(
+                "the same seed gave another trace: {:?} and {:?}",
+                report.trace, again.trace
+            ));
+        }
+    }
+    let totals = report.totals;
+    println!(
+        "{} seed {seed}: trace {} ({} lines), {} changes, {} uses, {} given up, slowest change \
+         {} ms, use {} ms; {:.2} s",
+        scenario.name,
+        &report.trace.0[..16],
+        report.trace.1,
+        totals.changes,
+        totals.uses,
+        totals.given_up,
+        totals.slowest_change_ms,
+        totals.slowest_use_ms,
+        began.elapsed().as_secs_f64(),
+    );
+    if let (Some(median), Some(longest)) =
+        (report.stalls_ms.get(report.stalls_ms.len() / 2), report.stalls_ms.last())
+    {
+        println!("    changes stood still: median {median} ms, longest {longest} ms");
+    }
+    if report.problems.is_empty() {
+        return true;
+    }
+    println!("{}", report.tail);
+    for problem in &report.problems {
+        println!("PROBLEM {problem}");
+    }
+    println!("again: cargo xtask sim --scenario {} --from {seed} --seeds 1", scenario.name);
+    false
+}

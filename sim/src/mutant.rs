@@ -1,0 +1,87 @@
+//! Mutants: ways to break the cluster on purpose, each of which the simulation must notice.
+//!
+//! They are played by what is virtual (a disk that lies, peers that forget) and by the thin layer
+//! between engine and node, so what ships has no trace of them; one is a feature of the cluster crate,
+//! for nothing outside of it can play it.
+
+use crate::disk::Health;
+use crate::scenario;
+use crate::world::World;
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Disks say that a transaction is safe before it is.
+    SkippedFsync,
+    /// Disks do not keep the vote that was given.
+    LostVote,
+    /// A restart forgets what clients were answered, so a retry runs twice.
+    ForgottenReplies,
+    /// A miss is answered without asking whether this HSM is behind.
+    NoBarrier,
+    /// A login is not charged before its hash is computed, nor afterwards.
+    UnchargedGuess,
+    /// A change that was authorised when it was proposed is made though its login has ended since.
+    NoSecondAuthorise,
+    /// A logout does nothing, so its ticket stays good.
+    StaleTicket,
+    /// A creation is proposed twice, the second time under no idempotency key.
+    DoubleProposal,
+    /// A voter that returns is told by all that they saw nothing of it.
+    ForgetfulPeers,
+    /// A leader does not learn that its clock is wrong.
+    WildClock,
+    /// All HSMs wait for the same time before they stand for election.
+    FixedTimeout,
+}
+
+/// All of them, the scenario that each is run in, and the seeds within which it must be noticed.
+pub const MUTANTS: &[(Mutant, &str, u64)] = &[
+    (Mutant::SkippedFsync, "crashes", 10),
+    (Mutant::LostVote, "crashes", 200),
+    (Mutant::ForgottenReplies, "crashes", 5),
+    (Mutant::NoBarrier, "network", 20),
+    (Mutant::UnchargedGuess, "calm", 5),
+    (Mutant::NoSecondAuthorise, "logins", 20),
+    (Mutant::StaleTicket, "calm", 5),
+    (Mutant::DoubleProposal, "calm", 2),
+    (Mutant::ForgetfulPeers, "disks", 20),
+    (Mutant::WildClock, "disks", 20),
+    (Mutant::FixedTimeout, "leader-loss", 2),
+];
+
+/// A mutant by name.
+#[must_use]
+pub fn named(name: &str) -> Option<Mutant> {
+    MUTANTS.iter().map(|(mutant, ..)| *mutant).find(|mutant| format!("{mutant:?}") == name)
+}
+
+/// Runs a scenario with a mutant until it is noticed: the seed that did, and what was found.
+#[must_use]
+pub fn noticed(mutant: Mutant, scenario: &str, from: u64, seeds: u64) -> Option<(u64, String)> {
+    let scenario = scenario::named(scenario)?;
+    (from..from + seeds).find_map(|seed| {
+        let problems = scenario.run(seed, Some(mutant), false).problems;
+        problems.into_iter().next().map(|problem| (seed, problem))
+    })
+}
+
+impl Mutant {
+    /// Breaks it.
+    pub fn plant(self, world: &World) {
+        let all = |health| world.hsms().iter().for_each(|hsm| hsm.platter.set_health(health));
+        match self {
+            Self::SkippedFsync => all(Health::Lies),
+            Self::LostVote => all(Health::ForgetsVotes),
+            Self::ForgottenReplies => all(Health::ForgetsReplies),
+            Self::ForgetfulPeers | Self::WildClock => world.network.plant(self),
+            // Looked for where it matters.
+            Self::NoBarrier
+            | Self::UnchargedGuess
+            | Self::NoSecondAuthorise
+            | Self::StaleTicket
+            | Self::DoubleProposal
+            | Self::FixedTimeout => {}
+        }
+    }
+}
