@@ -15,7 +15,7 @@ use crate::connection::Service;
 use crate::hsm::{Hsm, Member, Part};
 use crate::joining::{Invitation, admit};
 use crate::status::status;
-use crate::{Error, clock};
+use crate::{Error, clock, recovery, removal};
 
 /// One connection's service.
 pub(crate) struct Administration(pub(crate) Arc<Hsm>);
@@ -99,8 +99,36 @@ fn answer(hsm: &Arc<Hsm>, request: AdminRequest) -> Result<AdminReply, String> {
             transfer(hsm, &*member(hsm)?)?;
             Ok(done)
         }
-        _ => Err("the request asks for nothing that this HSM knows".to_owned()),
+        Some(AdminOperation::RemoveHsm(asked)) => {
+            let removed = removal::remove(hsm, &*member(hsm)?, &asked)?;
+            Ok(AdminReply { removed: Some(removed), ..done })
+        }
+        Some(AdminOperation::Leave(asked)) => {
+            meant(hsm, &asked.hsm_id)?;
+            let removed = removal::leave_by_itself(hsm, &*member(hsm)?)?;
+            Ok(AdminReply { removed: Some(removed), ..done })
+        }
+        Some(AdminOperation::Zeroise(asked)) => {
+            meant(hsm, &asked.hsm_id)?;
+            // It answers nothing more: the end of the connection, and the record in the folder, say it.
+            hsm.zeroiser().zeroise("its provisioner says so")
+        }
+        Some(AdminOperation::RecoveryStatement(asked)) => {
+            let recovery = recovery::prepare(hsm, &*member(hsm)?, &asked)?;
+            Ok(AdminReply { recovery: Some(recovery), ..done })
+        }
+        Some(AdminOperation::Recover(asked)) => {
+            recovery::recover(hsm, member(hsm)?, &asked)?;
+            Ok(done)
+        }
+        None => Err("the request asks for nothing that this HSM knows".to_owned()),
     }
+}
+
+/// What destroys secrets names the HSM that is meant.
+fn meant(hsm: &Hsm, hsm_id: &str) -> Result<(), String> {
+    let own = &hsm.secrets.hsm_id;
+    if hsm_id == own { Ok(()) } else { Err(format!("this HSM is {own}, not {hsm_id}")) }
 }
 
 fn member(hsm: &Hsm) -> Result<Arc<Member>, String> {

@@ -31,6 +31,9 @@ pub struct Config {
     pub witness: bool,
     /// Who may join the cluster that it makes. Counts at the first start; later admins change it.
     pub join_policy: FirstJoinPolicy,
+    /// A file, a GPIO's value or a switch that reads `1` when the HSM's case is opened: then it destroys
+    /// its secrets.
+    pub tamper_input: Option<PathBuf>,
     /// Started by [`crate::start_detached`]: own session, and one line on standard output when
     /// ready.
     pub detached: bool,

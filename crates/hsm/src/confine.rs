@@ -15,9 +15,10 @@ use landlock::{
 /// What SQLite, the C library and `status` read outside the folder.
 const READABLE: [&str; 3] = ["/dev/urandom", "/dev/null", "/proc/self/statm"];
 
-/// Confines this thread and its children to `folders`, and to connections to `peer_port`.
-pub(crate) fn confine(folders: &[&Path], peer_port: Option<u16>) {
-    match restrict(folders, peer_port) {
+/// Confines this thread and its children to `folders`, to reading `watched`, and to connections to
+/// `peer_port`.
+pub(crate) fn confine(folders: &[&Path], watched: Option<&Path>, peer_port: Option<u16>) {
+    match restrict(folders, watched, peer_port) {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to the data folder"),
         Ok(RulesetStatus::PartiallyEnforced) => {
             tracing::debug!("confined to the data folder as far as this kernel can");
@@ -31,7 +32,11 @@ pub(crate) fn confine(folders: &[&Path], peer_port: Option<u16>) {
     }
 }
 
-fn restrict(folders: &[&Path], peer_port: Option<u16>) -> Result<RulesetStatus, RulesetError> {
+fn restrict(
+    folders: &[&Path],
+    watched: Option<&Path>,
+    peer_port: Option<u16>,
+) -> Result<RulesetStatus, RulesetError> {
     const ABI: ABI = ABI::V5;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -40,6 +45,7 @@ fn restrict(folders: &[&Path], peer_port: Option<u16>) -> Result<RulesetStatus, 
         .create()?
         .add_rules(path_beneath_rules(folders, AccessFs::from_all(ABI)))?
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(ABI)))?
+        .add_rules(path_beneath_rules(watched, AccessFs::from_read(ABI)))?
         .add_rules(
             peer_port.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::ConnectTcp))),
         )?

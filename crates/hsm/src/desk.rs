@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use prost::Message;
 use strongroom_cluster::DeviceKeyHash;
+use strongroom_vault::Replicator as _;
 use strongroom_wire::joining::{WelcomeAnswer, WelcomeMessage};
+use strongroom_wire::leaving::{LeaveAnswer, LeaveMessage};
 use strongroom_wire::peer::{
-    PeerOperation, PeerRefusal, PeerReply, PeerRequest, PeerResult, Welcome, WelcomeReply,
+    Fenced, Leave, LeaveReply, PeerOperation, PeerRefusal, PeerReply, PeerRequest, PeerResult,
+    Removed, Welcome, WelcomeReply,
 };
 
-use crate::hsm::{Hsm, Part};
+use crate::hsm::{Hsm, Member, Part};
 use crate::joining::accept_welcome;
 use crate::peers::{Answer, Desk};
+use crate::{recovery, rejoin, removal};
 
 /// An HSM as the others see it.
 pub(crate) struct PeerDesk(pub(crate) Arc<Hsm>);
@@ -27,13 +31,61 @@ impl Desk for PeerDesk {
             match request.operation {
                 Some(PeerOperation::Welcome(welcome)) => welcomed(hsm, from, welcome).await,
                 _ => match hsm.part() {
-                    Part::Member(member) => member.node.handle(&from, request).await,
+                    Part::Member(member) => asked(hsm, member, from, request).await,
                     Part::Waiting(_) => refused("this HSM is no member"),
                     Part::Retired(why) => refused(why),
                 },
             }
         })
     }
+}
+
+/// What a member is asked.
+async fn asked(
+    hsm: Arc<Hsm>,
+    member: Arc<Member>,
+    from: DeviceKeyHash,
+    request: PeerRequest,
+) -> PeerReply {
+    let fence = member.node.status().fence;
+    if member.node.state().read().is_revoked(&from) {
+        // One of a life of the cluster that was given up may have what nobody else has: it keeps it.
+        let given_up = member.node.state().read().fence() > 0 && request.fence < fence;
+        let result = if given_up {
+            PeerResult::Fenced(Fenced { fence })
+        } else {
+            PeerResult::Removed(Removed {})
+        };
+        return PeerReply { fence, result: Some(result), ..PeerReply::default() };
+    }
+    // These wait for the disk or for the majority.
+    let work: Box<dyn FnOnce() -> PeerResult + Send> = match request.operation {
+        Some(PeerOperation::Leave(message)) => Box::new(move || left(&hsm, &member, &message)),
+        Some(PeerOperation::Survey(_)) => {
+            Box::new(move || PeerResult::Survey(recovery::survey(&member)))
+        }
+        Some(PeerOperation::Rejoin(_)) => Box::new(move || match rejoin::answer(&member, &from) {
+            Ok(reply) => PeerResult::Rejoin(reply),
+            Err(reason) => PeerResult::Refused(PeerRefusal { reason, leader: 0 }),
+        }),
+        _ => return member.node.handle(&from, request).await,
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => PeerReply { fence, result: Some(result), ..PeerReply::default() },
+        Err(_) => refused("a bug"),
+    }
+}
+
+fn left(hsm: &Arc<Hsm>, member: &Member, leave: &Leave) -> PeerResult {
+    let message = LeaveMessage::parse(&leave.request).map_err(|e| e.to_string());
+    let answer = match message.and_then(|message| removal::leave(hsm, member, &message)) {
+        Ok(receipt) => LeaveAnswer { receipt, ..LeaveAnswer::default() },
+        Err(refusal) => {
+            tracing::warn!("this HSM does not leave: {refusal}");
+            LeaveAnswer { refusal, ..LeaveAnswer::default() }
+        }
+    };
+    PeerResult::Leave(LeaveReply { reply: answer.encode_to_vec() })
 }
 
 async fn welcomed(hsm: Arc<Hsm>, from: DeviceKeyHash, welcome: Welcome) -> PeerReply {

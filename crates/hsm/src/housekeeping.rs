@@ -10,6 +10,7 @@ use strongroom_vault::{Command, Contact, Replicator};
 use crate::Error;
 use crate::administration::propose;
 use crate::hsm::{Hsm, Member};
+use crate::recovery;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -49,6 +50,12 @@ fn keep_house(hsm: &Hsm, member: &Member) {
         service.engine.housekeeping();
         if let Err(e) = service.custodian.rotate_if_due() {
             tracing::warn!("new secrets are due and were not agreed on: {e}");
+        }
+        if let Err(e) = hsm.secrets.forget_masking_before(service.engine.masked_from()) {
+            tracing::warn!("masking keys that nothing needs are not forgotten yet: {e}");
+        }
+        if let Err(e) = recovery::finish(hsm, member) {
+            tracing::warn!("the recovery is not in the log yet: {e}");
         }
     }
     if let Some(moved) = moved(hsm, member)

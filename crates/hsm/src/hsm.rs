@@ -24,6 +24,7 @@ use crate::ownership::Ownership;
 use crate::peers::{NoTransport, PeerTransport, Versions};
 use crate::replica;
 use crate::stop::Stop;
+use crate::tamper::Zeroiser;
 use crate::trust::ClientTrust;
 
 /// What an HSM is made of at its start.
@@ -53,6 +54,8 @@ pub(crate) struct Hsm {
     /// The data folder's lock, until the store has it. Held while the part changes.
     folder: Mutex<Option<Folder>>,
     part: RwLock<Part>,
+    /// The receipt that it has given, once it leaves.
+    pub(crate) left: Mutex<Option<Vec<u8>>>,
 }
 
 /// Which part an HSM takes.
@@ -86,12 +89,12 @@ pub(crate) struct Service {
 impl Member {
     /// Whether a device key is a member's, as far as it is known here. One that was just let in may
     /// lead before this HSM knows it: the node then hears of it from others.
+    ///
+    /// A removed one is listened to as well: to be told so.
     fn admits(&self, device: &DeviceKeyHash) -> bool {
         let state = self.node.state().read();
-        if state.is_revoked(device) {
-            return false;
-        }
         self.node.knows(device)
+            || state.is_revoked(device)
             || state.member_by_key(device).is_some()
             // Nothing has come from the others yet.
             || (state.members().next().is_none()
@@ -120,6 +123,7 @@ impl Hsm {
             path: folder.path().to_owned(),
             folder: Mutex::new(Some(folder)),
             part: RwLock::new(Part::Waiting(None)),
+            left: Mutex::default(),
         })
     }
 
@@ -171,10 +175,50 @@ impl Hsm {
         let Some(taken) = folder.take() else {
             return self.member().ok_or_else(|| Error::Start("it takes part already".to_owned()));
         };
-        let member = Arc::new(self.open_member(taken, membership)?);
+        let member = Arc::new(self.open_member(taken, membership, None)?);
         *self.part.write().unwrap_or_else(PoisonError::into_inner) =
             Part::Member(Arc::clone(&member));
         Ok(member)
+    }
+
+    /// Begins to take part anew: keeps `membership`, has `prepare` change the folder, which nobody uses
+    /// then, and opens it again; with a fence as a cluster of its own.
+    ///
+    /// # Errors
+    /// Where the folder does not open: the HSM then takes no part.
+    pub(crate) fn take_part_again(
+        self: &Arc<Self>,
+        fence: Option<u64>,
+        membership: Membership,
+        prepare: impl FnOnce(&Folder) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let _one_at_a_time = self.lock_folder();
+        if let Some(old) = self.member() {
+            self.retire("it begins anew");
+            old.node.stop();
+        }
+        let folder = Folder::open(&self.path)?;
+        // First as whom it begins: what follows means nothing to the member that it was.
+        membership.save(&self.path)?;
+        prepare(&folder)?;
+        let member = Arc::new(self.open_member(folder, membership, fence)?);
+        *self.part.write().unwrap_or_else(PoisonError::into_inner) = Part::Member(member);
+        Ok(())
+    }
+
+    /// A member has said that this HSM was removed. After it has left by itself there is nothing more to
+    /// destroy on disk; else its secrets go now.
+    pub(crate) fn was_removed(&self) {
+        if self.left.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            self.stop.request();
+        } else {
+            self.zeroiser().zeroise("it was removed from its cluster");
+        }
+    }
+
+    /// What destroys its secrets.
+    pub(crate) fn zeroiser(&self) -> Zeroiser {
+        Zeroiser::new(&self.path, Arc::clone(&self.secrets))
     }
 
     /// Takes no part any more: what is asked is refused from now on, and why.
@@ -199,12 +243,12 @@ impl Hsm {
         self: &Arc<Self>,
         folder: Folder,
         membership: Membership,
+        fence: Option<u64>,
     ) -> Result<Member, Error> {
         let witness = membership.witness;
-        let watch = Watch { secrets: Arc::clone(&self.secrets), hsm: Arc::downgrade(self) };
         let options = NodeOptions {
             node: membership.node(),
-            observer: Some(Arc::new(watch)),
+            observer: Some(Arc::new(Watch::new(self, membership.clone()))),
             ..NodeOptions::default()
         };
         let transport: Arc<dyn Transport> = match &self.transport {
@@ -217,6 +261,7 @@ impl Hsm {
             &self.secrets,
             &membership,
             &me,
+            fence,
             transport,
             &self.runtime,
             options,

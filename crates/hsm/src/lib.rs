@@ -44,6 +44,7 @@ mod passphrase;
 mod peers;
 pub mod process;
 mod recovery;
+mod rejoin;
 mod removal;
 mod replica;
 mod site;

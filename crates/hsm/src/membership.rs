@@ -8,11 +8,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use strongroom_cluster::Peer;
-use strongroom_vault::NodeId;
+use strongroom_vault::{NodeId, State};
 use strongroom_wire::limits::MEMBERS_MAX;
 use strongroom_wire::peer::PeerMember;
 
 use crate::Error;
+use crate::device::peer_of;
 
 const FILE: &str = "membership.json";
 /// The number of a cluster's first member: numbers are given from it on, and never again.
@@ -68,6 +69,22 @@ impl Membership {
             })
         });
         Self { cluster_id, node, witness, peers: peers.collect() }
+    }
+
+    /// The same, with the members that there are now.
+    pub(crate) fn with_peers(&self, state: &State) -> Self {
+        let peers = state.members().filter(|member| member.node.0 != self.node);
+        let peers = peers.filter_map(|member| {
+            let peer = peer_of(member)?;
+            Some(KnownPeer {
+                node: member.node.0,
+                hsm_id: peer.hsm_id,
+                address: peer.address,
+                device_key: peer.device_key,
+                witness: peer.witness,
+            })
+        });
+        Self { peers: peers.take(MEMBERS_MAX).collect(), ..self.clone() }
     }
 
     /// Whether it is the HSM that the cluster began with: it makes the log's first entries.

@@ -1,6 +1,7 @@
-//! What a member does about what the log says of it: new secrets, and the end of its part.
+//! What the node tells this HSM while it applies the log: new secrets, other members, and that it may not
+//! go on as the member that it was.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use strongroom_cluster::{Ended, Error, Observer};
 use strongroom_store::Secrets;
@@ -8,12 +9,28 @@ use strongroom_vault::State;
 
 use crate::custody::take_rotation;
 use crate::hsm::Hsm;
+use crate::membership::Membership;
+use crate::rejoin;
 
-/// Told by the node while it applies the log.
+/// The ear of one node.
 pub(crate) struct Watch {
-    pub(crate) secrets: Arc<Secrets>,
-    /// The HSM holds the node that holds this.
-    pub(crate) hsm: Weak<Hsm>,
+    hsm: Weak<Hsm>,
+    secrets: Arc<Secrets>,
+    membership: Mutex<Membership>,
+}
+
+impl Watch {
+    pub(crate) fn new(hsm: &Arc<Hsm>, membership: Membership) -> Self {
+        Self {
+            hsm: Arc::downgrade(hsm),
+            secrets: Arc::clone(&hsm.secrets),
+            membership: Mutex::new(membership),
+        }
+    }
+
+    fn membership(&self) -> std::sync::MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Observer for Watch {
@@ -21,19 +38,41 @@ impl Observer for Watch {
         Ok(take_rotation(&self.secrets, epoch, sealed)?)
     }
 
-    fn members_changed(&self, _state: &State) {}
+    fn members_changed(&self, state: &State) {
+        let Some(hsm) = self.hsm.upgrade() else { return };
+        let mut membership = self.membership();
+        let now = membership.with_peers(state);
+        // Only who must begin again on an empty disk reads it: an older one would do for that.
+        if now != *membership {
+            match now.save(hsm.path()) {
+                Ok(()) => *membership = now,
+                Err(e) => tracing::warn!("the members that there are now are not kept: {e}"),
+            }
+        }
+    }
 
     fn ended(&self, why: Ended) {
         let Some(hsm) = self.hsm.upgrade() else { return };
-        match why {
-            Ended::Removed => hsm.retire("it was removed from its cluster"),
-            Ended::RolledBack => hsm.retire(
-                "its folder is older than what the other members saw of it; remove it and add an HSM \
-                 with an empty folder",
-            ),
-            Ended::Fenced => hsm.retire(
-                "its cluster was recovered without it; add an HSM with an empty folder in its place",
-            ),
+        let membership = self.membership().clone();
+        // The caller is a task of the node, which is about to be stopped.
+        let spawned = std::thread::Builder::new()
+            .name("ended".to_owned())
+            .spawn(move || ended(&hsm, why, membership));
+        if let Err(e) = spawned {
+            tracing::error!("there is no thread to begin again with, so this HSM ends: {e}");
+            std::process::abort();
+        }
+    }
+}
+
+fn ended(hsm: &Arc<Hsm>, why: Ended, membership: Membership) {
+    match why {
+        Ended::Removed => hsm.was_removed(),
+        Ended::RolledBack => {
+            rejoin::begin(hsm, membership, "its disk is older than what the others saw of it");
+        }
+        Ended::Fenced => {
+            rejoin::begin(hsm, membership, "the cluster was recovered without its majority");
         }
     }
 }

@@ -27,13 +27,14 @@ use crate::device::{Device, Place};
 use crate::folder::SEAL_KEY_FILE;
 use crate::genesis::create_cluster;
 use crate::housekeeping::Housekeeping;
-use crate::hsm::{Hsm, Parts};
+use crate::hsm::{Hsm, Member, Parts};
 use crate::listener::accept_until_stopped;
 use crate::local::take_or_join;
 use crate::membership::Membership;
 use crate::site::{Doors, Site};
 use crate::stop::StopRequest;
-use crate::{Config, Endpoint, Error, SealKind, confine, folder, passphrase, stop};
+use crate::tamper::{TamperInput, refuse_zeroised};
+use crate::{Config, Endpoint, Error, SealKind, confine, folder, passphrase, rejoin, stop};
 
 /// Threads of port 2225 and of agreement on the log; those of clients are beside them.
 const WORKERS: usize = 2;
@@ -67,17 +68,19 @@ struct Running {
     doors: Doors,
     stop_request: StopRequest,
     housekeeping: Housekeeping,
+    tamper_input: Option<TamperInput>,
     hsm: Arc<Hsm>,
     runtime: Runtime,
 }
 
 impl Running {
     fn serve(self) -> Result<(), Error> {
-        let Self { doors, stop_request, housekeeping, hsm, runtime } = self;
+        let Self { doors, stop_request, housekeeping, tamper_input, hsm, runtime } = self;
         let Doors { mut doors, peers } = doors;
         let result = accept_until_stopped(&mut doors, &stop_request, || hand_over(&hsm));
         // In this order: no new connection; the last use records; then the store, whose lock lets
         // the next process in; other HSMs are answered until then.
+        drop(tamper_input);
         drop(doors);
         drop(housekeeping);
         if let Some(member) = hsm.member() {
@@ -90,9 +93,9 @@ impl Running {
     }
 }
 
-/// An HSM that stops sends its clients to the others, and where it leads, it lets another one lead first:
+/// An HSM that stops or leaves sends its clients to the others, and where it leads, it lets another one lead first:
 /// changes go on without an election.
-fn hand_over(hsm: &Hsm) {
+pub(crate) fn hand_over(hsm: &Hsm) {
     let Some(member) = hsm.member() else { return };
     let others = {
         let state = member.node.state().read();
@@ -127,6 +130,7 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
         },
     };
     let path = folder.path().to_owned();
+    refuse_zeroised(&path)?;
     let seal = open_seal(config, &folder)?;
     let seal_name = seal.name();
     let secrets = Arc::new(open_secrets(config, &folder, seal)?);
@@ -134,7 +138,9 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     let (stop, stop_request) = stop::install()?;
     let site = Site::prepare(config, &path)?;
     let device = device(config, &path, &secrets, membership.as_ref())?;
-    confine::confine(&[&path, site.socket_folder().unwrap_or(&path)], site.peer_port());
+    // Its folder, so that a file put in the place of another is seen.
+    let watched = config.tamper_input.as_deref().and_then(Path::parent);
+    confine::confine(&[&path, site.socket_folder().unwrap_or(&path)], watched, site.peer_port());
 
     // From here on there are threads, all of them confined.
     let runtime = Builder::new_multi_thread()
@@ -154,23 +160,53 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
     });
     if let Some(membership) = membership {
         let founds = membership.founds();
-        let member = hsm.take_part(membership)?;
+        let member = take_part(&hsm, membership)?;
         if let Err(e) = memory::lock_all() {
             tracing::info!("memory is not locked, so parts of it may be swapped to disk: {e}");
         }
-        if founds {
+        if let Some(member) = member
+            && founds
+        {
             create_cluster(config, &hsm, &member)?;
         }
     }
     let doors = site.open(&hsm)?;
     let housekeeping = Housekeeping::start(Arc::clone(&hsm))?;
+    let zeroiser = hsm.zeroiser();
+    let tamper_input = config
+        .tamper_input
+        .clone()
+        .map(|input| TamperInput::watch(input, move |reason| zeroiser.zeroise(reason)));
+    let tamper_input = tamper_input.transpose()?;
     tracing::info!(
         hsm = hsm.secrets.hsm_id,
         seal = hsm.seal,
         "serving after {} ms; software, not FIPS-validated",
         started.elapsed().as_millis()
     );
-    Ok(Some(Running { doors, stop_request, housekeeping, hsm, runtime }))
+    Ok(Some(Running { doors, stop_request, housekeeping, tamper_input, hsm, runtime }))
+}
+
+/// Takes part as the folder says. Where a record of the store fails its check and there are other
+/// members, nothing is served from it: the HSM begins again with what they have.
+fn take_part(hsm: &Arc<Hsm>, membership: Membership) -> Result<Option<Arc<Member>>, Error> {
+    match hsm.take_part(membership.clone()) {
+        Ok(member) => Ok(Some(member)),
+        Err(Error::Store(e @ strongroom_store::Error::Tampered { .. }))
+            if membership.peers().next().is_some() =>
+        {
+            tracing::error!("{e}: this HSM serves nothing from its store");
+            let hsm = Arc::clone(hsm);
+            let again =
+                move || rejoin::begin(&hsm, membership, "a record of its store does not check");
+            std::thread::Builder::new()
+                .name("rejoin".to_owned())
+                .spawn(again)
+                .map_err(Error::io("starting a thread"))?;
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// As which member this HSM takes part; `None`: it waits for a welcome.

@@ -54,6 +54,23 @@ impl Zeroiser {
     /// Signs the record and destroys the secrets. What can't be done is logged and does not keep the
     /// rest from being done. The process must end: its memory still has what it works with.
     pub(crate) fn destroy(&self, reason: &str) {
+        self.record(reason);
+        match self.secrets.destroy() {
+            Ok(()) => tracing::error!("the secrets of this HSM are destroyed"),
+            Err(e) => tracing::error!("the secrets are destroyed in memory alone: {e}"),
+        }
+    }
+
+    /// The same, but for what the process has in memory: it goes on until it ends.
+    ///
+    /// # Errors
+    /// Where something of them may be left on disk.
+    pub(crate) fn destroy_on_disk(&self, reason: &str) -> Result<(), Error> {
+        self.record(reason);
+        Ok(self.secrets.destroy_on_disk()?)
+    }
+
+    fn record(&self, reason: &str) {
         tracing::error!("destroying the secrets of this HSM: {reason}");
         let recorded = record(&self.secrets, reason, clock::now_ms()).and_then(|text| {
             let path = self.folder.join(ZEROISED_FILE);
@@ -61,10 +78,6 @@ impl Zeroiser {
         });
         if let Err(e) = recorded {
             tracing::error!("the record of it could not be made: {e}");
-        }
-        match self.secrets.destroy() {
-            Ok(()) => tracing::error!("the secrets of this HSM are destroyed"),
-            Err(e) => tracing::error!("the secrets are destroyed in memory alone: {e}"),
         }
     }
 }

@@ -28,10 +28,10 @@ use crate::error::Error;
 use crate::owner;
 use crate::region::{HsmDescription, Region};
 
-/// For the connection, and for an answer that takes no agreement: the HSM is on this machine.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// For a member that comes or goes: that takes agreement of the others, and new secrets.
-const AGREEMENT_PATIENCE: Duration = Duration::from_secs(60);
+/// For the connection: the HSM is on this machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For an answer: a member that comes or goes takes agreement of the others, and new secrets.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to one HSM's port 2224.
 pub(crate) struct Administration {
@@ -50,7 +50,7 @@ impl Administration {
         let unreachable = |e: &dyn std::fmt::Display| unreachable(hsm, e);
         let stream = TcpStream::connect_timeout(&hsm.administration(), PATIENCE)
             .and_then(|stream| {
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 stream.set_nodelay(true)?;
                 Ok(stream)
@@ -104,7 +104,7 @@ impl Administration {
         signed_certificate: String,
         trust_anchor: String,
     ) -> Result<(), Error> {
-        self.agree(AdminOperation::Initialize(Initialize { signed_certificate, trust_anchor }))?;
+        self.ask(AdminOperation::Initialize(Initialize { signed_certificate, trust_anchor }))?;
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Administration {
         endorsement: Vec<Vec<u8>>,
     ) -> Result<AddHsmReply, Error> {
         let add = AddHsm { device: Some(device), endorsement };
-        let reply = self.agree(AdminOperation::AddHsm(add))?;
+        let reply = self.ask(AdminOperation::AddHsm(add))?;
         reply.added.ok_or_else(|| self.says_nothing())
     }
 
@@ -152,7 +152,7 @@ impl Administration {
     /// Where the cluster refuses, or the member does not answer.
     pub(crate) fn remove(&mut self, hsm_id: &str, force: bool) -> Result<RemovalReply, Error> {
         let remove = RemoveHsm { hsm_id: hsm_id.to_owned(), force, receipt: Vec::new() };
-        let reply = self.agree(AdminOperation::RemoveHsm(remove))?;
+        let reply = self.ask(AdminOperation::RemoveHsm(remove))?;
         reply.removed.ok_or_else(|| self.says_nothing())
     }
 
@@ -161,7 +161,7 @@ impl Administration {
     /// # Errors
     /// Where it knows no such member, or does not answer.
     pub(crate) fn update_address(&mut self, hsm: &HsmDescription) -> Result<(), Error> {
-        self.agree(AdminOperation::UpdateAddress(UpdateAddress {
+        self.ask(AdminOperation::UpdateAddress(UpdateAddress {
             hsm_id: hsm.hsm_id.clone(),
             address: hsm.address.to_string(),
             port_offset: hsm.port_offset.into(),
@@ -190,7 +190,7 @@ impl Administration {
         statement: Vec<u8>,
         signatures: Vec<RecoverySignature>,
     ) -> Result<(), Error> {
-        self.agree(AdminOperation::Recover(Recover { statement, signatures }))?;
+        self.ask(AdminOperation::Recover(Recover { statement, signatures }))?;
         Ok(())
     }
 
@@ -199,21 +199,12 @@ impl Administration {
     /// # Errors
     /// Where it does not answer.
     pub(crate) fn shut_down(&mut self) -> Result<(), Error> {
-        self.agree(AdminOperation::Shutdown(Shutdown {}))?;
+        self.ask(AdminOperation::Shutdown(Shutdown {}))?;
         Ok(())
     }
 
     fn says_nothing(&self) -> Error {
         unreachable(&self.hsm, &"its answer says nothing")
-    }
-
-    /// As [`Administration::ask`], of what other HSMs have a part in.
-    fn agree(&mut self, operation: AdminOperation) -> Result<AdminReply, Error> {
-        let patience = Some(AGREEMENT_PATIENCE);
-        self.stream.sock.set_read_timeout(patience).map_err(|e| unreachable(&self.hsm, &e))?;
-        let reply = self.ask(operation);
-        let _ = self.stream.sock.set_read_timeout(Some(PATIENCE));
-        reply
     }
 
     fn ask(&mut self, operation: AdminOperation) -> Result<AdminReply, Error> {

@@ -88,7 +88,7 @@ pub(crate) struct UpOptions {
     #[command(flatten)]
     pub(crate) region: RegionOptions,
     /// How many HSMs, 1 to 28: a region that has fewer grows, one that has more shrinks [default: as
-    /// many as it has; 3 for a new one]
+    /// many as it has; 1 for a new one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=28))]
     pub(crate) hsms: Option<u8>,
     /// Stay until the region is told to stop (SIGTERM, Ctrl-C, strongroom down)
@@ -165,6 +165,9 @@ pub(crate) struct HsmOptions {
     /// At the first start of a cluster's first HSM: who may let others join
     #[arg(long, value_enum, value_name = "WHO", default_value_t = JoinPolicyArgument::Owner)]
     pub(crate) join_policy: JoinPolicyArgument,
+    /// Destroy this HSM's secrets when this file reads 1: a chassis switch, a GPIO's value
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tamper_input: Option<std::path::PathBuf>,
     /// With --local: do not return, and log here
     #[arg(long)]
     pub(crate) foreground: bool,

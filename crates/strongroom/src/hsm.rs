@@ -55,6 +55,7 @@ fn config(options: &HsmOptions) -> Result<Config, Error> {
             JoinPolicyArgument::Automatic => FirstJoinPolicy::Automatic,
             JoinPolicyArgument::Owner => FirstJoinPolicy::Owner,
         },
+        tamper_input: options.tamper_input.clone(),
         detached: options.detached,
     })
 }

@@ -79,7 +79,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("strongroom: {e}");
-            ExitCode::FAILURE
+            match e {
+                error::Error::Hsm(strongroom_hsm::Error::Zeroised { .. }) => {
+                    ExitCode::from(strongroom_hsm::EXIT_ZEROISED)
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

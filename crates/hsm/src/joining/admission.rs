@@ -137,7 +137,7 @@ fn welcome(hsm: &Hsm, member: &Member, record: &MemberRecord) -> Result<WelcomeA
     }
 }
 
-fn peer_member(member: &MemberRecord) -> Option<PeerMember> {
+pub(crate) fn peer_member(member: &MemberRecord) -> Option<PeerMember> {
     let peer = peer_of(member)?;
     Some(PeerMember {
         node: member.node.0,

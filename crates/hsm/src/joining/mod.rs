@@ -15,7 +15,7 @@ mod device;
 mod endorsement;
 mod invitation;
 
-pub(crate) use admission::admit;
+pub(crate) use admission::{admit, peer_member};
 pub(crate) use device::{sign_statement, verified};
 pub(crate) use endorsement::check_endorsement;
 pub(crate) use invitation::{Invitation, accept_welcome};
