@@ -233,7 +233,9 @@ impl Disk for StoreDisk {
                 chunks: Chunks::Sealed(Box::new(kept.chunks()?)),
             }));
         }
-        Ok(self.store.snapshot()?.map(|reader| SnapshotSource {
+        // A store of the first format knows no members until the first of this one are applied.
+        let reader = self.store.snapshot()?.filter(|reader| !reader.header().membership.is_empty());
+        Ok(reader.map(|reader| SnapshotSource {
             position: reader.header().position,
             members: reader.header().membership.clone(),
             chunks: Chunks::Plain(Box::new(reader)),
