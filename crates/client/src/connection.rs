@@ -405,23 +405,20 @@ impl Connection {
             ..Request::default()
         };
         self.send(&request, &mut Deadline(deadline))?;
-        loop {
-            let own = (self.stream.socket(), Direction::Read);
-            let sockets: Vec<_> = std::iter::once(own).chain(other).collect();
-            let left = deadline.saturating_duration_since(Instant::now());
-            match Socket::wait_for(&sockets, left).map_err(broken)? {
-                None => return Ok(Pong::Silence),
-                Some(0) => {}
-                Some(_) => return Ok(Pong::OtherReady),
-            }
-            let reply = self.receive(&mut Deadline(deadline))?;
-            // One that was asked for before, and came late, is a sign of life too.
-            self.last_used = Instant::now();
-            if reply.sequence <= sequence {
-                return Ok(Pong::Answered);
-            }
+        let own = (self.stream.socket(), Direction::Read);
+        let sockets: Vec<_> = std::iter::once(own).chain(other).collect();
+        let left = deadline.saturating_duration_since(Instant::now());
+        match Socket::wait_for(&sockets, left).map_err(broken)? {
+            None => return Ok(Pong::Silence),
+            Some(0) => {}
+            Some(_) => return Ok(Pong::OtherReady),
+        }
+        let reply = self.receive(&mut Deadline(deadline))?;
+        if reply.sequence != sequence {
             return Err(Error::Protocol("an answer to another ping".into()).into());
         }
+        self.last_used = Instant::now();
+        Ok(Pong::Answered)
     }
 
     /// Whether the peer still holds an idle connection open, as far as is known here without
@@ -460,7 +457,8 @@ impl Drop for Connection {
 pub(crate) enum Pong {
     Answered,
     Silence,
-    /// What else was waited for came first.
+    /// What else was waited for came first. The answer to the ping is still to come, so the connection
+    /// is of no use any more.
     OtherReady,
 }
 

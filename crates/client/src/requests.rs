@@ -407,7 +407,11 @@ impl Inner {
         let sequence = self.numbers.begin(false).number();
         if let Some(connection) = slot {
             match connection.ping(sequence, other, self.config.ping_timeout) {
-                Ok(Pong::Answered | Pong::OtherReady) => return self.heard(site.key),
+                Ok(Pong::Answered) => return self.heard(site.key),
+                Ok(Pong::OtherReady) => {
+                    *slot = None;
+                    return self.heard(site.key);
+                }
                 Ok(Pong::Silence) => {
                     *slot = None;
                     let event =

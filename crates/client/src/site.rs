@@ -60,7 +60,9 @@ impl Sites {
     /// Closes the ping connections in order.
     pub(crate) fn close_all(&self) {
         for site in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            site.try_ping().and_then(|mut ping| ping.take()).map(Connection::close);
+            if let Some(ping) = site.try_ping().and_then(|mut ping| ping.take()) {
+                ping.close();
+            }
         }
     }
 

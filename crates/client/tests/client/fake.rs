@@ -44,6 +44,7 @@ pub(crate) struct Seen {
 }
 
 /// What becomes of a request.
+#[allow(clippy::large_enum_variant)] // One lives at a time.
 pub(crate) enum Action {
     Answer(Reply),
     /// The connection is cut without an answer.
