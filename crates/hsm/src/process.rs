@@ -18,7 +18,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use strongroom_crypto::memory;
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
-use strongroom_store::{Folder, Secrets};
+use strongroom_store::{Folder, Secrets, Store};
 use strongroom_vault::Replicator;
 use tokio::runtime::{Builder, Runtime};
 
@@ -190,23 +190,32 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
 /// Takes part as the folder says. Where a record of the store fails its check and there are other
 /// members, nothing is served from it: the HSM begins again with what they have.
 fn take_part(hsm: &Arc<Hsm>, membership: Membership) -> Result<Option<Arc<Member>>, Error> {
+    let has_peers = membership.peers().next().is_some();
+    if has_peers && !Store::exists(hsm.path()) {
+        // Under its old number it would vote without what it has promised.
+        begin_again(hsm, membership, "its store is gone")?;
+        return Ok(None);
+    }
     match hsm.take_part(membership.clone()) {
         Ok(member) => Ok(Some(member)),
-        Err(Error::Store(e @ strongroom_store::Error::Tampered { .. }))
-            if membership.peers().next().is_some() =>
-        {
+        Err(Error::Store(e @ strongroom_store::Error::Tampered { .. })) if has_peers => {
             tracing::error!("{e}: this HSM serves nothing from its store");
-            let hsm = Arc::clone(hsm);
-            let again =
-                move || rejoin::begin(&hsm, membership, "a record of its store does not check");
-            std::thread::Builder::new()
-                .name("rejoin".to_owned())
-                .spawn(again)
-                .map_err(Error::io("starting a thread"))?;
+            begin_again(hsm, membership, "a record of its store does not check")?;
             Ok(None)
         }
         Err(e) => Err(e),
     }
+}
+
+fn begin_again(hsm: &Arc<Hsm>, was: Membership, why: &'static str) -> Result<(), Error> {
+    // Until then nobody is served.
+    hsm.retire(why);
+    let hsm = Arc::clone(hsm);
+    std::thread::Builder::new()
+        .name("rejoin".to_owned())
+        .spawn(move || rejoin::begin(&hsm, was, why))
+        .map_err(Error::io("starting a thread"))?;
+    Ok(())
 }
 
 /// As which member this HSM takes part; `None`: it waits for a welcome.
