@@ -7,7 +7,7 @@
 //! failed.
 //!
 //! - [`Node`]: one HSM's part, behind [`strongroom_vault::Replicator`]. A cluster of one HSM is a Raft of
-//!   one voter; [`Alone`] is one with a runtime of its own.
+//!   one voter.
 //! - [`disk`]: what it needs of a disk. [`Transport`]: how it reaches the others, which know it as a
 //!   [`Peer`]. [`Observer`]: who is told what happens.
 //! - [`sealing`]: the vault's entries as they lie in a log, a snapshot or a witness: ciphertext. Specified
@@ -19,7 +19,6 @@
 
 #![forbid(unsafe_code)]
 
-mod alone;
 mod chance;
 mod contacts;
 mod convert;
@@ -27,6 +26,8 @@ mod describe;
 pub mod disk;
 mod elections;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod log;
 mod machine;
@@ -47,7 +48,6 @@ mod snapshot;
 mod storage;
 mod transport;
 
-pub use alone::Alone;
 pub use error::Error;
 pub use node::{Counters, Node};
 pub use options::{

@@ -5,8 +5,8 @@
 //! long, spreads them over zones, and takes out whoever was removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -48,7 +48,7 @@ struct Candidate {
 
 /// Runs until the node ends.
 pub(crate) async fn run(shared: Arc<Shared>, raft: Raft, log_entries_kept: u64) {
-    let mut witnesses = Witnesses::default();
+    let witnesses = Witnesses::default();
     loop {
         tokio::time::sleep(PERIOD).await;
         let metrics = raft.metrics().borrow().clone();
@@ -71,23 +71,28 @@ pub(crate) async fn run(shared: Arc<Shared>, raft: Raft, log_entries_kept: u64) 
 
 /// Up to where a witness has a snapshot, by this leader.
 #[derive(Default)]
-struct Witnesses(BTreeMap<u64, u64>);
+struct Witnesses(Arc<Mutex<BTreeMap<u64, u64>>>);
 
 impl Witnesses {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A witness makes no snapshot, and its log would grow for ever: it gets one now and then.
-    fn relieve(&mut self, shared: &Arc<Shared>, metrics: &Metrics, log_entries_kept: u64) {
+    fn relieve(&self, shared: &Arc<Shared>, metrics: &Metrics, log_entries_kept: u64) {
         let purged = metrics.purged.map_or(0, |id| id.index);
         if shared.keys.is_none() || purged == 0 {
             return;
         }
         for (node, peer) in metrics.membership_config.membership().nodes() {
-            let sent = self.0.get(node).copied();
+            let sent = self.lock().get(node).copied();
             let due = sent.is_none_or(|sent| purged >= sent.saturating_add(log_entries_kept));
             if !peer.witness || !due {
                 continue;
             }
-            self.0.insert(*node, purged);
-            let (shared, node, peer) = (shared.clone(), *node, peer.clone());
+            self.lock().insert(*node, purged);
+            let (this, shared) = (Self(self.0.clone()), shared.clone());
+            let (node, peer) = (*node, peer.clone());
             let vote = metrics.vote;
             tokio::spawn(async move {
                 let Ok(Some(source)) = shared.storage.snapshot().await else { return };
@@ -96,8 +101,8 @@ impl Witnesses {
                     Err(error) => Err(error),
                 };
                 if let Err(error) = sent {
-                    // It gets the next one.
-                    tracing::debug!(%error, node, "a witness got no snapshot");
+                    tracing::debug!(%error, node, "a witness got no snapshot: the next look sends one");
+                    this.lock().remove(&node);
                 }
             });
         }

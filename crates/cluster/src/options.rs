@@ -179,6 +179,8 @@ pub struct NodeStatus {
     pub applied: u64,
     /// How often the cluster was recovered.
     pub fence: u64,
+    /// Who votes is changing: the old and the new voters have to agree, each by a majority.
+    pub changing: bool,
     /// All members by number.
     pub members: Vec<MemberStatus>,
     /// Whether it is in touch with the majority.

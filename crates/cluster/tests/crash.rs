@@ -4,6 +4,7 @@
 //! The dying process is this test's own binary, run again for one test with a folder in its
 //! environment. It says on its standard output what has been answered.
 
+mod alone;
 #[path = "../../store/tests/common/mod.rs"]
 mod common;
 
@@ -14,8 +15,9 @@ use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Mutex;
 
+use alone::Alone;
 use common::{Owner, blob_of, created, entry, new_key, set_up};
-use strongroom_cluster::{Alone, Options};
+use strongroom_cluster::Options;
 use strongroom_store::Folder;
 use strongroom_vault::{Command, Handle, LoginId, Outcome, Replicator, UserId};
 

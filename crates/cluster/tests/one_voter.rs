@@ -1,5 +1,6 @@
 //! A cluster of one: what is answered is durable, readable and recorded.
 
+mod alone;
 #[path = "../../store/tests/common/mod.rs"]
 mod common;
 
@@ -7,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
+use alone::Alone;
 use common::{CANARY, Owner, blob_of, created, entry, new_key, new_object, set_up};
-use strongroom_cluster::{Alone, Error, Options};
+use strongroom_cluster::{Error, Options};
 use strongroom_store::audit::{ActorKind, ChangeRecord, Kind, Record};
 use strongroom_store::{Folder, Secrets, Store};
 use strongroom_vault::limits::{BLOB_BYTES_MAX, ENTRY_BYTES_MAX};

@@ -1,10 +1,12 @@
 //! How fast one voter is, printed: the number is the bench's to judge.
 
+mod alone;
 #[path = "../../store/tests/common/mod.rs"]
 mod common;
 
+use alone::Alone;
 use common::{entry, new_key, set_up};
-use strongroom_cluster::{Alone, Options};
+use strongroom_cluster::Options;
 use strongroom_store::Folder;
 use strongroom_vault::Replicator;
 

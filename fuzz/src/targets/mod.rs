@@ -7,6 +7,7 @@ mod crypto;
 mod engine;
 mod history;
 mod hsm;
+mod peer;
 mod seal;
 mod state;
 mod store;
@@ -42,6 +43,9 @@ targets! {
     "wire-request", 20_000: wire::request, wire::request_seeds;
     "wire-reply", 20_000: wire::reply, wire::reply_seeds;
     "wire-admin", 20_000: wire::admin, wire::admin_seeds;
+    "wire-peer-request", 20_000: peer::request, peer::request_seeds;
+    "wire-peer-reply", 20_000: peer::reply, peer::reply_seeds;
+    "cluster-payload", 20_000: peer::payload, peer::payload_seeds;
     "vault-entry", 20_000: vault::entry, vault::entry_seeds;
     "vault-result", 20_000: vault::result, vault::result_seeds;
     "vault-meta", 20_000: vault::meta, vault::meta_seeds;

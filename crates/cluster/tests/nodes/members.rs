@@ -29,13 +29,23 @@ fn of(count: u64) -> (Cluster, Owner) {
     (cluster, owner)
 }
 
+/// Who votes, once all members know it and nothing changes.
 fn voters(cluster: &Cluster) -> Vec<u64> {
-    let Some((_, node)) = cluster.running().find(|(_, node)| node.leads()) else {
+    let Some((_, leader)) = cluster.running().find(|(_, node)| node.leads()) else {
         return Vec::new();
     };
-    let voting = |role| matches!(role, MemberRole::Leader | MemberRole::Voter);
+    let members: Vec<u64> = leader.status().members.iter().map(|member| member.node.0).collect();
+    let voters = voters_at(leader);
+    let agreed = cluster
+        .running()
+        .filter(|(number, _)| members.contains(number))
+        .all(|(_, node)| voters_at(node) == voters && !node.status().changing);
+    if agreed { voters } else { Vec::new() }
+}
+
+fn voters_at(node: &Node) -> Vec<u64> {
     let members = node.status().members.into_iter();
-    members.filter(|member| voting(member.role)).map(|member| member.node.0).collect()
+    members.filter(|m| m.role != MemberRole::Learner).map(|m| m.node.0).collect()
 }
 
 #[test]
