@@ -1,10 +1,13 @@
 //! A folder that the first released version left, under a node: it leads itself and goes on.
 
+mod alone;
+
 use std::path::Path;
 use std::sync::Arc;
 
+use alone::Alone;
 use rusqlite::Connection;
-use strongroom_cluster::{Alone, Options};
+use strongroom_cluster::Options;
 use strongroom_store::{Folder, KeyRing, Secrets};
 use strongroom_vault::{Actor, ClientId, Command, Entry, LogIndex, Replicator};
 
