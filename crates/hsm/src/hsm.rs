@@ -248,7 +248,7 @@ impl Hsm {
         let witness = membership.witness;
         let options = NodeOptions {
             node: membership.node(),
-            observer: Some(Arc::new(Watch::new(self, membership.clone()))),
+            observer: Some(Arc::new(Watch::new(self, membership.taking_part()))),
             ..NodeOptions::default()
         };
         let transport: Arc<dyn Transport> = match &self.transport {
@@ -266,6 +266,9 @@ impl Hsm {
             &self.runtime,
             options,
         )?;
+        if !membership.took_part() {
+            membership.taking_part().save(&self.path)?;
+        }
         let service = if witness { None } else { Some(self.service(&node)?) };
         Ok(Member { membership, node, service })
     }

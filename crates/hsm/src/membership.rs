@@ -30,6 +30,9 @@ pub(crate) struct Membership {
     node: u64,
     #[serde(default)]
     pub(crate) witness: bool,
+    /// Whether it has taken part: its store is not empty from then on.
+    #[serde(default)]
+    took_part: bool,
     /// Those that there were when it joined.
     #[serde(default)]
     peers: Vec<KnownPeer>,
@@ -49,7 +52,7 @@ struct KnownPeer {
 impl Membership {
     /// Of a cluster's first HSM.
     pub(crate) fn first(cluster_id: String) -> Self {
-        Self { cluster_id, node: FIRST, witness: false, peers: Vec::new() }
+        Self { cluster_id, node: FIRST, witness: false, took_part: false, peers: Vec::new() }
     }
 
     /// Of one that was welcomed. Peers that make no sense are left out.
@@ -68,7 +71,17 @@ impl Membership {
                 witness: member.witness,
             })
         });
-        Self { cluster_id, node, witness, peers: peers.collect() }
+        Self { cluster_id, node, witness, took_part: false, peers: peers.collect() }
+    }
+
+    /// The same, once it takes part.
+    pub(crate) fn taking_part(&self) -> Self {
+        Self { took_part: true, ..self.clone() }
+    }
+
+    /// Whether it has taken part before.
+    pub(crate) fn took_part(&self) -> bool {
+        self.took_part
     }
 
     /// The same, with the members that there are now.

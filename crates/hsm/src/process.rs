@@ -18,7 +18,7 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use strongroom_crypto::memory;
 use strongroom_seal::{FileSeal, PassphraseSeal, Seal};
-use strongroom_store::{Folder, Secrets, Store};
+use strongroom_store::{Folder, Secrets};
 use strongroom_vault::Replicator;
 use tokio::runtime::{Builder, Runtime};
 
@@ -191,11 +191,6 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
 /// members, nothing is served from it: the HSM begins again with what they have.
 fn take_part(hsm: &Arc<Hsm>, membership: Membership) -> Result<Option<Arc<Member>>, Error> {
     let has_peers = membership.peers().next().is_some();
-    if has_peers && !Store::exists(hsm.path()) {
-        // Under its old number it would vote without what it has promised.
-        begin_again(hsm, membership, "its store is gone")?;
-        return Ok(None);
-    }
     match hsm.take_part(membership.clone()) {
         Ok(member) => Ok(Some(member)),
         Err(Error::Store(e @ strongroom_store::Error::Tampered { .. })) if has_peers => {

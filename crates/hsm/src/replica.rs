@@ -29,6 +29,14 @@ pub(crate) fn open(
     options: Options,
 ) -> Result<Arc<Node>, Error> {
     let (store, state, blobs) = Store::open(folder, Arc::clone(secrets))?;
+    if membership.took_part() && store.log_state().last.is_none() && store.applied().0.is_none() {
+        // Under its old number it would vote without what it has promised.
+        return Err(Error::Store(strongroom_store::Error::Tampered {
+            table: "database",
+            id: "store.db".to_owned(),
+            reason: "it is empty, and this HSM has taken part",
+        }));
+    }
     let mut disk = StoreDisk::new(store, blobs);
     if membership.founds() {
         Node::bootstrap(&mut disk, membership.node(), me)?;

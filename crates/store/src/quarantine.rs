@@ -13,12 +13,6 @@ const WAL: &str = "-wal";
 const SHARED_MEMORY: &str = "-shm";
 
 impl Store {
-    /// Whether a folder has a store.
-    #[must_use]
-    pub fn exists(folder: &Path) -> bool {
-        folder.join(database::FILE).exists()
-    }
-
     /// Moves a folder's store, which is not open, to `store.db.quarantine-N`, and gives that path; `None`
     /// where there is none. The next [`Store::open`] makes an empty one. The two newest are kept.
     ///
