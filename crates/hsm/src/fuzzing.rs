@@ -2,10 +2,16 @@
 
 use std::time::SystemTime;
 
+use prost::Message as _;
+use rcgen::SigningKey as _;
+use strongroom_wire::admin::{DEVICE_CONTEXT, DeviceStatement, SignedDevice};
+
 use crate::certificates::{
-    CertificateError, Leaf, P256Key, Which, check_owner, pem_certificate, public_key_of,
+    CertificateError, Leaf, P256Key, Which, check_owner, device_certificate, pem_certificate,
+    public_key_of,
 };
 use crate::frames::FrameBuffer;
+use crate::joining::{check_endorsement, verified};
 
 /// What Initialize checks: the cluster's certificate and its anchor, both PEM, for a cluster's key
 /// (SubjectPublicKeyInfo) and id.
@@ -30,7 +36,29 @@ pub fn provisioner(pem: &str) -> Result<Vec<u8>, CertificateError> {
     public_key_of(&pem_certificate(Which::Provisioner, pem)?)
 }
 
-/// Issues leaves under cluster certificates.
+/// What a new HSM says of itself, and its device key's signature.
+///
+/// # Errors
+/// Why it does not count.
+pub fn newcomer(statement: &[u8], signature: &[u8]) -> Result<(), String> {
+    let signed = SignedDevice { statement: statement.to_vec(), signature: signature.to_vec() };
+    verified(&signed).map(drop).map_err(|e| e.to_string())
+}
+
+/// The owner's word for the HSM of a device key (SubjectPublicKeyInfo), all DER.
+///
+/// # Errors
+/// Why it does not count.
+pub fn endorsement(
+    chain: &[Vec<u8>],
+    trust_anchor: &[u8],
+    device_key: &[u8],
+    now: SystemTime,
+) -> Result<(), String> {
+    check_endorsement(chain, Some(trust_anchor), device_key, now).map_err(|e| e.to_string())
+}
+
+/// Issues leaves under cluster certificates; and signs as a device.
 pub struct Issuer(P256Key);
 
 impl Issuer {
@@ -40,6 +68,26 @@ impl Issuer {
     /// Where it is none.
     pub fn new(cluster_key: &[u8]) -> Result<Self, CertificateError> {
         P256Key::from_pkcs8("cluster key", cluster_key).map(Self)
+    }
+
+    /// What a device of this key could say of itself.
+    #[must_use]
+    pub fn statement(&self) -> Vec<u8> {
+        let pem = device_certificate(&self.0, "hsm-abcdefghijk").unwrap_or_default();
+        let statement = DeviceStatement {
+            hsm_id: "hsm-abcdefghijk".to_owned(),
+            address: "127.0.1.10".to_owned(),
+            device_certificate: pem_certificate(Which::Device, &pem).unwrap_or_default(),
+            sealing_key: vec![1; 32],
+            ..DeviceStatement::default()
+        };
+        statement.encode_to_vec()
+    }
+
+    /// A device's signature under a statement of itself.
+    #[must_use]
+    pub fn signed_statement(&self, statement: &[u8]) -> Vec<u8> {
+        self.0.sign(&[DEVICE_CONTEXT, statement].concat()).unwrap_or_default()
     }
 
     /// The chain of a leaf under a cluster certificate, DER, leaf first.

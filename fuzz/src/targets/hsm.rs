@@ -119,3 +119,50 @@ pub(super) fn received_seeds() -> Vec<Vec<u8>> {
     let stream = framed([&b"one"[..], b"", &[7; 300], b"four"]);
     [1, 3, 255].map(|step| [&[step][..], &stream].concat()).to_vec()
 }
+
+/// What a new HSM says of itself: the statement and its signature in frames. First a byte: 0, as they
+/// stand; else the statement is signed by the device's key, so that what is behind the signature is
+/// reached.
+pub(super) fn newcomer(data: &[u8]) -> bool {
+    let mut fields = Fields(data);
+    let kind = fields.byte();
+    let rest = fields.rest();
+    let mut two = frames(rest).chain(std::iter::repeat(&[][..]));
+    let mut next = || two.next().unwrap_or_default();
+    let (statement, signature) = (next(), next());
+    match kind {
+        0 => fuzzing::newcomer(statement, signature).is_ok(),
+        _ => fuzzing::newcomer(statement, &issuer().signed_statement(statement)).is_ok(),
+    }
+}
+
+pub(super) fn newcomer_seeds() -> Vec<Vec<u8>> {
+    let statement = issuer().statement();
+    let signature = issuer().signed_statement(&statement);
+    vec![
+        [&[0][..], &framed([statement.as_slice(), &signature])].concat(),
+        [&[1][..], &framed([statement.as_slice(), &[]])].concat(),
+    ]
+}
+
+/// The owner's word for an HSM: certificates in frames, under customerCA. First a byte: 1, each is a
+/// signed part that customerCA signs. No one of them alone lets anything in.
+pub(super) fn endorsement(data: &[u8]) -> bool {
+    let mut fields = Fields(data);
+    let kind = fields.byte();
+    let chain: Vec<_> = frames(fields.rest())
+        .take(4)
+        .map(|der| if kind == 1 { ca().certificate(der) } else { der.to_vec() })
+        .collect();
+    let taken = fuzzing::endorsement(&chain, fixed::CA, cluster_key(), now()).is_ok();
+    assert!(!taken || chain.len() >= 2);
+    taken
+}
+
+pub(super) fn endorsement_seeds() -> Vec<Vec<u8>> {
+    let part = signed_part(fixed::CLUSTER).expect("a certificate");
+    vec![
+        [&[0][..], &framed([fixed::CLUSTER, fixed::CLUSTER])].concat(),
+        [&[1][..], &framed([part, part])].concat(),
+    ]
+}

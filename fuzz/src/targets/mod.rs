@@ -46,6 +46,7 @@ targets! {
     "wire-peer-request", 20_000: peer::request, peer::request_seeds;
     "wire-peer-reply", 20_000: peer::reply, peer::reply_seeds;
     "cluster-payload", 20_000: peer::payload, peer::payload_seeds;
+    "wire-joining", 20_000: wire::joining, wire::joining_seeds;
     "vault-entry", 20_000: vault::entry, vault::entry_seeds;
     "vault-result", 20_000: vault::result, vault::result_seeds;
     "vault-meta", 20_000: vault::meta, vault::meta_seeds;
@@ -78,6 +79,8 @@ targets! {
     "hsm-frames", 20_000: hsm::received, hsm::received_seeds;
     "hsm-owner", 5_000: hsm::owner, hsm::owner_seeds;
     "hsm-provisioner", 5_000: hsm::provisioner, hsm::provisioner_seeds;
+    "hsm-newcomer", 5_000: hsm::newcomer, hsm::newcomer_seeds;
+    "hsm-endorsement", 5_000: hsm::endorsement, hsm::endorsement_seeds;
     "client-chain", 5_000: client::chain, client::chain_seeds;
     "client-anchor", 5_000: client::anchor_file, client::anchor_file_seeds;
     "client-config", 5_000: client::config, client::config_seeds;

@@ -3,8 +3,11 @@
 use prost::Message as _;
 use strongroom_wire::admin::{AdminOperation, AdminReply, AdminRequest, Initialize};
 use strongroom_wire::frame;
+use strongroom_wire::greeting::{Greeting, Lane};
+use strongroom_wire::joining::{WelcomeAnswer, WelcomeMessage};
 use strongroom_wire::limits::FRAME_BYTES_BEFORE_ATTACH_MAX;
 use strongroom_wire::message::*;
+use strongroom_wire::peer::PeerMember;
 
 /// A byte stream of frames, as a peer that has not attached sends it.
 pub(super) fn frame(data: &[u8]) -> bool {
@@ -31,6 +34,25 @@ pub(super) fn reply(data: &[u8]) -> bool {
 /// Both directions of port 2224.
 pub(super) fn admin(data: &[u8]) -> bool {
     stable::<AdminRequest>(data) | stable::<AdminReply>(data)
+}
+
+/// What a connection of HSMs begins with, and what a new HSM is told: a kind, then the bytes. Nothing comes out over its limits, and what
+/// comes out encodes to something that comes out the same.
+pub(super) fn joining(data: &[u8]) -> bool {
+    fn kept<M: prost::Message + PartialEq, E>(
+        data: &[u8],
+        parse: impl Fn(&[u8]) -> Result<M, E>,
+    ) -> bool {
+        let Ok(message) = parse(data) else { return false };
+        assert!(parse(&message.encode_to_vec()).is_ok_and(|again| again == message));
+        true
+    }
+    let Some((kind, bytes)) = data.split_first() else { return false };
+    match kind % 3 {
+        0 => kept(bytes, Greeting::parse),
+        1 => kept(bytes, WelcomeMessage::parse),
+        _ => kept(bytes, WelcomeAnswer::parse),
+    }
 }
 
 /// Whether bytes decode; then what they decode to encodes to something that decodes to the same.
@@ -96,6 +118,25 @@ pub(super) fn admin_seeds() -> Vec<Vec<u8>> {
     let request = AdminRequest { api_level: 1, operation: Some(operation) };
     let reply = AdminReply { error: "no".into(), ..AdminReply::default() };
     vec![request.encode_to_vec(), reply.encode_to_vec()]
+}
+
+pub(super) fn joining_seeds() -> Vec<Vec<u8>> {
+    let member = PeerMember { node: 1, device_key: vec![1; 32], ..PeerMember::default() };
+    let welcome = WelcomeMessage {
+        cluster_id: "cluster-abcdefghijk".into(),
+        node: 4,
+        sealed_secrets: vec![6; 80],
+        members: vec![member],
+        ..WelcomeMessage::default()
+    };
+    let answer = WelcomeAnswer { refusal: "no".into() };
+    [
+        (0, Greeting::new("1.0", Lane::Snapshot).encode_to_vec()),
+        (1, welcome.encode_to_vec()),
+        (2, answer.encode_to_vec()),
+    ]
+    .map(|(kind, bytes)| [vec![kind], bytes].concat())
+    .to_vec()
 }
 
 fn attribute(kind: u64, value: &[u8]) -> Attribute {
