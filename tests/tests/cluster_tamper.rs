@@ -78,8 +78,11 @@ fn damage(path: &Path) {
 fn command_line(process: u32) -> Vec<String> {
     let line = std::fs::read(format!("/proc/{process}/cmdline")).expect("a process");
     let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    let words = words.map(|word| String::from_utf8_lossy(word).into_owned());
-    words.filter(|word| word != "--detached").collect()
+    let words = words.skip(1).map(|word| String::from_utf8_lossy(word).into_owned());
+    // The first word is a name, not a path.
+    let path = std::fs::read_link(format!("/proc/{process}/exe")).expect("a program");
+    let path = path.to_string_lossy().into_owned();
+    std::iter::once(path).chain(words.filter(|word| word != "--detached")).collect()
 }
 
 /// Starts an HSM as it was started before, with a tamper input.
