@@ -11,7 +11,7 @@ use crate::certificates::{
     public_key_of,
 };
 use crate::frames::FrameBuffer;
-use crate::joining::{check_endorsement, verified};
+use crate::joining::verified;
 
 /// What Initialize checks: the cluster's certificate and its anchor, both PEM, for a cluster's key
 /// (SubjectPublicKeyInfo) and id.
@@ -43,19 +43,6 @@ pub fn provisioner(pem: &str) -> Result<Vec<u8>, CertificateError> {
 pub fn newcomer(statement: &[u8], signature: &[u8]) -> Result<(), String> {
     let signed = SignedDevice { statement: statement.to_vec(), signature: signature.to_vec() };
     verified(&signed).map(drop).map_err(|e| e.to_string())
-}
-
-/// The owner's word for the HSM of a device key (SubjectPublicKeyInfo), all DER.
-///
-/// # Errors
-/// Why it does not count.
-pub fn endorsement(
-    chain: &[Vec<u8>],
-    trust_anchor: &[u8],
-    device_key: &[u8],
-    now: SystemTime,
-) -> Result<(), String> {
-    check_endorsement(chain, Some(trust_anchor), device_key, now).map_err(|e| e.to_string())
 }
 
 /// Issues leaves under cluster certificates; and signs as a device.

@@ -144,25 +144,3 @@ pub(super) fn newcomer_seeds() -> Vec<Vec<u8>> {
         [&[1][..], &framed([statement.as_slice(), &[]])].concat(),
     ]
 }
-
-/// The owner's word for an HSM: certificates in frames, under customerCA. First a byte: 1, each is a
-/// signed part that customerCA signs. No one of them alone lets anything in.
-pub(super) fn endorsement(data: &[u8]) -> bool {
-    let mut fields = Fields(data);
-    let kind = fields.byte();
-    let chain: Vec<_> = frames(fields.rest())
-        .take(4)
-        .map(|der| if kind == 1 { ca().certificate(der) } else { der.to_vec() })
-        .collect();
-    let taken = fuzzing::endorsement(&chain, fixed::CA, cluster_key(), now()).is_ok();
-    assert!(!taken || chain.len() >= 2);
-    taken
-}
-
-pub(super) fn endorsement_seeds() -> Vec<Vec<u8>> {
-    let part = signed_part(fixed::CLUSTER).expect("a certificate");
-    vec![
-        [&[0][..], &framed([fixed::CLUSTER, fixed::CLUSTER])].concat(),
-        [&[1][..], &framed([part, part])].concat(),
-    ]
-}

@@ -80,7 +80,6 @@ targets! {
     "hsm-owner", 5_000: hsm::owner, hsm::owner_seeds;
     "hsm-provisioner", 5_000: hsm::provisioner, hsm::provisioner_seeds;
     "hsm-newcomer", 5_000: hsm::newcomer, hsm::newcomer_seeds;
-    "hsm-endorsement", 5_000: hsm::endorsement, hsm::endorsement_seeds;
     "client-chain", 5_000: client::chain, client::chain_seeds;
     "client-anchor", 5_000: client::anchor_file, client::anchor_file_seeds;
     "client-config", 5_000: client::config, client::config_seeds;
