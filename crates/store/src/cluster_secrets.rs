@@ -115,7 +115,7 @@ impl ClusterSecrets {
                     return Err(Error::Bug("a new generation is not above the last"));
                 }
                 cluster_keys.push(ClusterKey::generate(generation)?);
-                ticket.from_epoch(epoch)
+                ticket.since_epoch(epoch)
             }
         };
         let surplus = cluster_keys.len().saturating_sub(GENERATIONS_KEPT);
@@ -124,8 +124,8 @@ impl ClusterSecrets {
         Ok(Self {
             masking_domain: self.masking_domain,
             masking: self.masking.with_epoch(epoch)?,
-            log: self.log.with_epoch(epoch)?.from_epoch(oldest),
-            ticket: ticket.from_epoch(oldest),
+            log: self.log.with_epoch(epoch)?.since_epoch(oldest),
+            ticket: ticket.since_epoch(oldest),
             cluster_keys,
         })
     }
@@ -133,7 +133,7 @@ impl ClusterSecrets {
     /// The same, without masking keys of epochs below `epoch`.
     #[must_use]
     pub fn masking_from(&self, epoch: u64) -> Self {
-        Self { masking: self.masking.from_epoch(epoch), ..self.clone() }
+        Self { masking: self.masking.since_epoch(epoch), ..self.clone() }
     }
 
     /// The generation of the newest cluster key, from 1.

@@ -112,7 +112,7 @@ impl KeyRing {
     }
 
     /// This ring without the keys of epochs below `epoch`; the newest stays in any case.
-    pub(crate) fn from_epoch(&self, epoch: u64) -> Self {
+    pub(crate) fn since_epoch(&self, epoch: u64) -> Self {
         let newest = self.current().epoch();
         let stays = |key: &&Arc<EpochKey>| key.epoch >= epoch.min(newest);
         Self { keys: self.keys.iter().filter(stays).cloned().collect() }
@@ -145,7 +145,7 @@ mod tests {
         }
         let ring = KeyRing::generate_at(3).unwrap();
         assert!(ring.with_epoch(3).is_err());
-        assert_eq!(epochs(&ring.from_epoch(9)), [3]);
+        assert_eq!(epochs(&ring.since_epoch(9)), [3]);
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         let next = ring.with_epoch(2).unwrap();
         assert_eq!(next.at(1).unwrap().bytes(), ring.current().bytes());
         assert_ne!(next.current().bytes(), ring.current().bytes());
-        assert_eq!(epochs(&next.from_epoch(2)), [2]);
+        assert_eq!(epochs(&next.since_epoch(2)), [2]);
         assert_eq!(epochs(&ring), [1]);
     }
 }
