@@ -22,8 +22,8 @@ pub(crate) struct Seen {
 #[derive(Default)]
 struct Other {
     answered: Option<Instant>,
-    /// Its clock less ours, in milliseconds.
-    clock_apart_ms: Option<i64>,
+    /// What its clock showed, in milliseconds since 1970, and when that was told.
+    clock: Option<(u64, Instant)>,
     seen: Seen,
 }
 
@@ -54,14 +54,12 @@ impl Contacts {
     }
 
     /// `node` answered.
-    pub(crate) fn answered(&self, node: u64, its_clock_ms: u64, our_clock_ms: u64) {
+    pub(crate) fn answered(&self, node: u64, its_clock_ms: u64) {
         let mut inner = self.lock();
         let other = inner.others.entry(node).or_default();
         other.answered = Some(Instant::now());
         if its_clock_ms != 0 {
-            let apart = i128::from(its_clock_ms) - i128::from(our_clock_ms);
-            let apart = apart.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-            other.clock_apart_ms = i64::try_from(apart).ok();
+            other.clock = Some((its_clock_ms, Instant::now()));
         }
     }
 
@@ -71,8 +69,14 @@ impl Contacts {
     }
 
     /// The voters' clocks against ours: the one in the middle, ours among them. `None` until all but a
-    /// minority have told theirs.
-    pub(crate) fn clock_apart_ms(&self, voters: &[u64], this: u64) -> Option<i64> {
+    /// minority have told theirs. What they told is taken to have gone on since, so that a clock of ours
+    /// that jumps is found out before anything is stamped by it.
+    pub(crate) fn clock_apart_ms(
+        &self,
+        voters: &[u64],
+        this: u64,
+        our_clock_ms: u64,
+    ) -> Option<i64> {
         let inner = self.lock();
         let mut apart: Vec<i64> = voters
             .iter()
@@ -80,7 +84,10 @@ impl Contacts {
                 if *voter == this {
                     Some(0)
                 } else {
-                    inner.others.get(voter).and_then(|other| other.clock_apart_ms)
+                    let (told_ms, when) = inner.others.get(voter).and_then(|other| other.clock)?;
+                    let passed = i128::try_from(when.elapsed().as_millis()).unwrap_or(0);
+                    let apart = i128::from(told_ms) + passed - i128::from(our_clock_ms);
+                    i64::try_from(apart.clamp(i64::MIN.into(), i64::MAX.into())).ok()
                 }
             })
             .collect();
@@ -129,6 +136,11 @@ impl Contacts {
         self.lock().introduced = members;
     }
 
+    /// Members that known members told of.
+    pub(crate) fn introduced(&self) -> BTreeMap<u64, Peer> {
+        self.lock().introduced.clone()
+    }
+
     /// Whether a known member said that `node` is a member with this device key.
     pub(crate) fn is_introduced(&self, node: u64, device_key: &[u8; 32]) -> bool {
         self.lock().introduced.get(&node).is_some_and(|peer| peer.device_key == *device_key)
@@ -153,17 +165,28 @@ pub(crate) fn newer(one: &Place, other: &Place) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_clock_in_the_middle_counts() {
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_in_the_middle_counts() {
         let contacts = Contacts::default();
-        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), None);
-        contacts.answered(2, 1_020_000, 1_000_000);
+        let apart = |voters: &[u64]| contacts.clock_apart_ms(voters, 1, 1_000_000);
+        assert_eq!(apart(&[1, 2, 3]), None);
+        contacts.answered(2, 1_020_000);
         // Two that differ do not say who is wrong.
-        assert_eq!(contacts.clock_apart_ms(&[1, 2], 1), Some(0));
-        contacts.answered(3, 1_021_000, 1_000_000);
-        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), Some(20_000));
-        contacts.answered(3, 1_000_100, 1_000_000);
-        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1), Some(100));
+        assert_eq!(apart(&[1, 2]), Some(0));
+        contacts.answered(3, 1_021_000);
+        assert_eq!(apart(&[1, 2, 3]), Some(20_000));
+        contacts.answered(3, 1_000_100);
+        assert_eq!(apart(&[1, 2, 3]), Some(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_of_ours_that_jumps_is_found_out_at_once() {
+        let contacts = Contacts::default();
+        contacts.answered(2, 1_000_000);
+        contacts.answered(3, 1_000_000);
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1, 1_000_030), Some(0));
+        assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1, 1_020_030), Some(-20_000));
     }
 
     #[test]

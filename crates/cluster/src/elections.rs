@@ -8,7 +8,7 @@
 //! the leader where they hear one: where that is more than its disk knows, the disk is an old copy, and
 //! the node can't go on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -169,7 +169,7 @@ impl Elections {
     async fn would_win(&self, metrics: &Metrics) -> bool {
         let last = self.log.last().as_ref().map(to_place);
         let question = PreVote { term: metrics.current_term + 1, last };
-        let mut answers = self.ask(metrics, PeerOperation::PreVote(question));
+        let mut answers = self.ask(known_voters(metrics), &PeerOperation::PreVote(question));
         let mut granted = BTreeSet::from([self.shared.node]);
         while !is_quorum(metrics, &granted) {
             match answers.join_next().await {
@@ -186,23 +186,21 @@ impl Elections {
         true
     }
 
-    /// Asks all other voters at once.
+    /// Asks others, all at once.
     fn ask(
         &self,
-        metrics: &Metrics,
-        question: PeerOperation,
+        peers: BTreeMap<u64, Peer>,
+        question: &PeerOperation,
     ) -> JoinSet<(u64, Option<PeerResult>)> {
         let mut answers = JoinSet::new();
-        let membership = metrics.membership_config.membership();
-        for voter in voters(metrics) {
-            let Some(peer) = membership.get_node(&voter) else { continue };
-            if voter == self.shared.node {
+        for (node, peer) in peers {
+            if node == self.shared.node {
                 continue;
             }
-            let (shared, peer, question) = (self.shared.clone(), peer.clone(), question.clone());
+            let (shared, question) = (self.shared.clone(), question.clone());
             answers.spawn(async move {
                 let patience = shared.timing.answer;
-                (voter, shared.call(voter, &peer, question, patience).await.ok())
+                (node, shared.call(node, &peer, question, patience).await.ok())
             });
         }
         answers
@@ -223,7 +221,10 @@ impl Elections {
             // Nobody else has a say.
             return self.shared.cleared.store(true, Ordering::Release);
         }
-        let mut answers = self.ask(metrics, PeerOperation::Seen(own.question()));
+        // Who leads may have joined since this disk was written.
+        let mut peers = self.shared.contacts.introduced();
+        peers.extend(known_voters(metrics));
+        let mut answers = self.ask(peers, &PeerOperation::Seen(own.question()));
         let mut answered = BTreeSet::from([self.shared.node]);
         let mut leaders = BTreeSet::new();
         while let Some(answer) = answers.join_next().await {
@@ -252,13 +253,20 @@ impl Elections {
             (None, _) => false,
         };
         if newer {
-            let members: Result<std::collections::BTreeMap<u64, Peer>, _> =
+            let members: Result<BTreeMap<u64, Peer>, _> =
                 reply.members.into_iter().map(payload::from_member).collect();
             if let Ok(members) = members {
                 self.shared.contacts.introduce(members);
             }
         }
     }
+}
+
+/// The voters, as this node's log has them.
+fn known_voters(metrics: &Metrics) -> BTreeMap<u64, Peer> {
+    let membership = metrics.membership_config.membership();
+    let peer = |node: u64| Some((node, membership.get_node(&node)?.clone()));
+    voters(metrics).into_iter().filter_map(peer).collect()
 }
 
 /// No contact since the start counts as cut off from the start.

@@ -137,7 +137,7 @@ fn gives_up(shared: &Shared, metrics: &Metrics) -> bool {
     let membership = metrics.membership_config.membership();
     let voters: Vec<u64> = voters(metrics).into_iter().collect();
     let witness = membership.get_node(&shared.node).is_some_and(|peer| peer.witness);
-    let apart = shared.contacts.clock_apart_ms(&voters, shared.node);
+    let apart = shared.contacts.clock_apart_ms(&voters, shared.node, (shared.clock)());
     let removed = {
         let state = shared.state.read();
         state.members().next().is_some()

@@ -97,7 +97,7 @@ async fn lead(shared: &Arc<Shared>, raft: &Raft, leadership: Leadership) {
 /// A leader whose clock is far from its voters' stamps nothing.
 fn clock_is_right(shared: &Shared, raft: &Raft) -> bool {
     let voters: Vec<u64> = voters(&raft.metrics().borrow()).into_iter().collect();
-    let apart = shared.contacts.clock_apart_ms(&voters, shared.node);
+    let apart = shared.contacts.clock_apart_ms(&voters, shared.node, (shared.clock)());
     apart.is_none_or(|ms| ms.unsigned_abs() <= CLOCK_APART_MS_MAX)
 }
 

@@ -122,7 +122,7 @@ impl Shared {
             }
             Some(PeerResult::Refused(refused)) => Err(TransportError::Unreachable(refused.reason)),
             Some(result) => {
-                self.contacts.answered(from, reply.clock_ms, (self.clock)());
+                self.contacts.answered(from, reply.clock_ms);
                 Ok(result)
             }
             None => Err(TransportError::Broken("an empty reply".to_owned())),
