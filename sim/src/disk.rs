@@ -159,6 +159,8 @@ struct Inner {
     /// What a crash leaves, where the disk lies.
     synced: Option<Image>,
     transactions: u64,
+    /// An older copy was put back.
+    old: bool,
     /// A transaction under way.
     under_way: Option<Batch>,
     /// Rises with each start of a process: one that is gone writes nothing.
@@ -175,6 +177,7 @@ impl Platter {
             seen: Image::default(),
             synced: None,
             transactions: 0,
+            old: false,
             under_way: None,
             life: 0,
         })))
@@ -235,11 +238,19 @@ impl Platter {
         let mut inner = self.lock();
         inner.life += 1;
         inner.seen = image;
+        inner.old = true;
+    }
+
+    /// Whether an older copy was put back.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        self.lock().old
     }
 
     /// Everything is gone.
     pub fn wipe(&self) {
         self.put_back(Image::default());
+        self.lock().old = false;
     }
 
     /// A process opens the disk: its side, and the state that is there.

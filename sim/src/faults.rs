@@ -140,7 +140,8 @@ impl Faults {
                 self.restart_all().await;
             }
             Fault::Clock => {
-                let Some(hsm) = self.some_hsm() else { return };
+                let leader = self.leader().filter(|_| self.dice.chance(500));
+                let Some(hsm) = leader.or_else(|| self.some_hsm()) else { return };
                 // Of three clocks one may be wrong.
                 self.world.hsms().iter().for_each(|hsm| hsm.clock.set(0, 0));
                 let offset = i64::try_from(self.dice.below(40_000)).unwrap_or(0) - 20_000;

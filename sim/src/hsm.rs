@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use strongroom_cluster::{
     DeviceKeyHash, Ended, Latency, Node, NodeStatus, Observer, Options, Peer, StorageExecutor,
-    Timing, Transport,
+    Transport,
 };
 use strongroom_crypto::SecretBytes;
 use strongroom_engine::{
@@ -202,12 +202,11 @@ impl Hsm {
         let options = Options {
             node: self.node_id(),
             clock: clock.clone(),
-            seed: Some(self.luck(world, starts)),
+            seed: Some(world.dice(u64::from(self.machine) << 32 | starts).draw()),
             fatal: self.fatal(world, life),
             observer: Some(Arc::new(Watcher { hsm: Arc::clone(self), world: Arc::clone(world) })),
             log_entries_kept: LOG_ENTRIES_KEPT,
             storage: StorageExecutor::Task(latency),
-            timing: timing(world.mutant()),
             ..Options::default()
         };
         let transport: Arc<dyn Transport> = Arc::new(port);
@@ -248,14 +247,6 @@ impl Hsm {
         });
     }
 
-    /// Where a start's chance comes from.
-    fn luck(&self, world: &World, start: u64) -> u64 {
-        if world.mutant() == Some(Mutant::FixedTimeout) {
-            return 1;
-        }
-        world.dice(u64::from(self.machine) << 32 | start).draw()
-    }
-
     /// What a node calls when its disk failed: the process ends at once.
     fn fatal(
         self: &Arc<Self>,
@@ -293,16 +284,6 @@ impl UseLog for Uses {
         // A node that is stopping takes none: its process is ending.
         let _ = self.0.append_use_records(block);
     }
-}
-
-/// The election time-outs, which a mutant draws once and alike for all.
-fn timing(mutant: Option<Mutant>) -> Timing {
-    let timing = Timing::default();
-    if mutant == Some(Mutant::FixedTimeout) {
-        let election_max = timing.election_min + Duration::from_millis(1);
-        return Timing { election_max, ..timing };
-    }
-    timing
 }
 
 /// The node, as the engine has it; mutants break what it promises.
@@ -436,5 +417,9 @@ impl Observer for Watcher {
     fn ended(&self, why: Ended) {
         self.world.trace.note(format_args!("{} ended: {why:?}", self.hsm.machine));
         self.hsm.lock().ended = Some(why);
+        if why == Ended::RolledBack && !self.hsm.platter.is_old() {
+            let machine = self.hsm.machine;
+            self.world.history.problem(format!("{machine}'s disk is taken for an old one"));
+        }
     }
 }

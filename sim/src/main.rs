@@ -11,8 +11,10 @@ use strongroom_sim::scenario::{self, SCENARIOS, Scenario};
 /// What the command line says.
 struct Arguments {
     scenarios: Vec<Scenario>,
-    seeds: u64,
     from: u64,
+    /// The first that is not run any more.
+    until: Option<u64>,
+    seeds: u64,
     /// Every so many-th seed is run.
     step: u64,
     /// Print each line of the trace.
@@ -25,7 +27,10 @@ struct Arguments {
     mutants: bool,
 }
 
-const USAGE: &str = "strongroom-sim [--seeds N] [--from S] [--step N] [--scenario NAME] [--trace] [--twice] \
+/// Of more seeds than this only those that fail are shown.
+const SHOWN_SEEDS_MAX: u64 = 20;
+
+const USAGE: &str = "strongroom-sim [--seeds N] [--from S] [--until S] [--step N] [--scenario NAME] [--trace] [--twice] \
      [--mutant NAME] [--mutants]";
 
 fn arguments() -> Result<Arguments, String> {
@@ -33,6 +38,7 @@ fn arguments() -> Result<Arguments, String> {
         scenarios: SCENARIOS.iter().filter(|s| s.name != "leader-loss").copied().collect(),
         seeds: 1,
         from: 1,
+        until: None,
         step: 1,
         trace: false,
         twice: false,
@@ -46,6 +52,7 @@ fn arguments() -> Result<Arguments, String> {
         match argument.as_str() {
             "--seeds" => parsed.seeds = number(value()?)?,
             "--from" => parsed.from = number(value()?)?,
+            "--until" => parsed.until = Some(number(value()?)?),
             "--step" => parsed.step = number(value()?)?,
             "--scenario" => {
                 let name = value()?;
@@ -80,7 +87,8 @@ fn main() -> ExitCode {
     let mut ran = 0_u64;
     let began = Instant::now();
     let mut seed = arguments.from;
-    while seed < arguments.from + arguments.seeds {
+    let until = arguments.until.unwrap_or(arguments.from + arguments.seeds);
+    while seed < until {
         // A seed runs one scenario, unless one was asked for: in turn.
         let count = arguments.scenarios.len() as u64;
         let at = usize::try_from(seed % count).unwrap_or(0);
@@ -124,6 +132,9 @@ fn run(scenario: Scenario, seed: u64, arguments: &Arguments) -> bool {
                 report.trace, again.trace
             ));
         }
+    }
+    if arguments.seeds > SHOWN_SEEDS_MAX && report.problems.is_empty() {
+        return true;
     }
     let totals = report.totals;
     println!(

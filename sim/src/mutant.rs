@@ -31,23 +31,20 @@ pub enum Mutant {
     ForgetfulPeers,
     /// A leader does not learn that its clock is wrong.
     WildClock,
-    /// All HSMs wait for the same time before they stand for election.
-    FixedTimeout,
 }
 
 /// All of them, the scenario that each is run in, and the seeds within which it must be noticed.
 pub const MUTANTS: &[(Mutant, &str, u64)] = &[
-    (Mutant::SkippedFsync, "crashes", 10),
-    (Mutant::LostVote, "crashes", 200),
+    (Mutant::SkippedFsync, "crashes", 5),
+    (Mutant::LostVote, "crashes", 5),
     (Mutant::ForgottenReplies, "crashes", 5),
-    (Mutant::NoBarrier, "network", 20),
+    (Mutant::NoBarrier, "network", 60),
     (Mutant::UnchargedGuess, "calm", 5),
-    (Mutant::NoSecondAuthorise, "logins", 20),
+    (Mutant::NoSecondAuthorise, "logins", 60),
     (Mutant::StaleTicket, "calm", 5),
     (Mutant::DoubleProposal, "calm", 2),
-    (Mutant::ForgetfulPeers, "disks", 20),
-    (Mutant::WildClock, "disks", 20),
-    (Mutant::FixedTimeout, "leader-loss", 2),
+    (Mutant::ForgetfulPeers, "disks", 150),
+    (Mutant::WildClock, "disks", 60),
 ];
 
 /// A mutant by name.
@@ -80,8 +77,7 @@ impl Mutant {
             | Self::UnchargedGuess
             | Self::NoSecondAuthorise
             | Self::StaleTicket
-            | Self::DoubleProposal
-            | Self::FixedTimeout => {}
+            | Self::DoubleProposal => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 mod build;
 mod debian;
 mod run;
+mod sim;
 mod suites;
 mod tidy;
 mod verify;
@@ -27,6 +28,9 @@ cargo xtask COMMAND
   fuzz [--seconds N] [--blind] [TARGET…]
                      fuzz every decoder for N seconds (default 60), guided by coverage where a C++
                      compiler is there
+  sim [--seeds N] [--from S] [--scenario NAME] [--mutants]
+                     simulate the cluster from N seeds, on all cores; --mutants breaks each thing on
+                     purpose and sees that it is noticed
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         "fix" => verify::fix(),
         "bench" => suites::bench(rest),
         "fuzz" => suites::fuzz(rest),
+        "sim" => sim::sim(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

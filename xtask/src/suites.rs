@@ -35,6 +35,8 @@ pub(crate) fn test(arguments: &[String]) -> Result {
     build::all()?;
     let full = if full { "1" } else { "0" };
     run(cargo(&["test", "--release"]).env("STRONGROOM_FULL", full).arg("--").args(&filters))?;
+    // By itself: virtual time is a feature of tokio's that what ships is built without.
+    run(cargo(&["test", "--release", "-p", "strongroom-sim"]).arg("--").args(&filters))?;
     run(build::client(&["test", "--release", "-p", "strongroom-pkcs11"])
         .env("STRONGROOM_FULL", full)
         .arg("--")
