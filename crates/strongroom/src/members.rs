@@ -19,6 +19,8 @@ use crate::steps::Steps;
 /// For an HSM to catch up, or a cluster to find a leader.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// For an HSM that is removed already to lose its vote.
+const GONE: Duration = Duration::from_secs(3);
 
 /// The status of each HSM, asked side by side.
 pub(crate) fn statuses(
@@ -214,13 +216,21 @@ pub(crate) fn leave(
         let others: Vec<_> =
             description.hsms.iter().filter(|other| other.hsm_id != hsm.hsm_id).cloned().collect();
         let (mut speaker, status) = speaker(region, &others)?;
-        if status.members.iter().any(|member| member.hsm_id == hsm.hsm_id) {
-            let reply = speaker.remove(&hsm.hsm_id, leaving.force)?;
-            let how = if reply.receipt.is_empty() {
-                "removed without its word that its secrets are destroyed"
-            } else {
-                "has left the cluster and destroyed its secrets"
+        if lists(&status, &hsm) {
+            let how = match speaker.remove(&hsm.hsm_id, leaving.force) {
+                Ok(reply) if reply.receipt.is_empty() => {
+                    "removed without its word that its secrets are destroyed"
+                }
+                Ok(_) => "has left the cluster and destroyed its secrets",
+                // An `up` that was interrupted has had it removed; it may only still have a vote.
+                Err(Error::Refused(_)) if gone(&mut speaker, &hsm, GONE)? => "has left the cluster",
+                Err(e) => return Err(e),
             };
+            // As long as its vote counts it may be needed, to take that very vote away.
+            if !gone(&mut speaker, &hsm, PATIENCE)? {
+                let problem = format!("the cluster still counts on {}", hsm.hsm_id);
+                return Err(Error::Program { program: "the removal", problem });
+            }
             steps.done(format_args!("{} {how}", hsm.hsm_id));
         }
         fleet::end(region, &hsm)?;
@@ -237,6 +247,26 @@ pub(crate) fn leave(
         remove_folder(region, &hsm)?;
     }
     Ok(())
+}
+
+fn lists(status: &StatusReply, hsm: &HsmDescription) -> bool {
+    status.members.iter().any(|member| member.hsm_id == hsm.hsm_id)
+}
+
+/// Waits until neither the state nor Raft's voters and learners have the HSM; whether it came to that.
+fn gone(
+    speaker: &mut Administration,
+    hsm: &HsmDescription,
+    patience: Duration,
+) -> Result<bool, Error> {
+    let deadline = Instant::now() + patience;
+    while lists(&speaker.status()?, hsm) {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(ASK_AGAIN);
+    }
+    Ok(true)
 }
 
 /// The last of those that are to leave.

@@ -187,8 +187,16 @@ fn end_when_removed(hsm: &Arc<Hsm>) {
         let removed = || {
             hsm.member().is_none_or(|member| {
                 let node = member.membership.node();
-                // A witness has no state to see it in.
-                !member.membership.witness && member.node.state().read().member(node).is_none()
+                // A witness has no state to see it in. The vote goes after the membership: of two
+                // HSMs, the one that stays cannot take it away alone. Whom the leader calls no more
+                // has none.
+                let has_vote = || {
+                    member.node.contact() == Contact::Connected
+                        && member.node.status().members.iter().any(|other| other.node == node)
+                };
+                !member.membership.witness
+                    && member.node.state().read().member(node).is_none()
+                    && !has_vote()
             })
         };
         while Instant::now() < deadline && !removed() {
