@@ -1,6 +1,9 @@
 //! `client.json` of a region: the HSMs, the owner's CA and the cluster's key that its clients pin.
 //! What a user has set in it beside these stays as it is.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use strongroom_client::config::{Document, Server, Switch, Target};
 use strongroom_seal::write_atomically;
 use strongroom_wire::admin::StatusReply;
@@ -10,6 +13,10 @@ use crate::error::Error;
 use crate::region::{Description, HsmDescription, Region};
 use crate::steps::Steps;
 use crate::{first_users, members, owner};
+
+/// For new secrets after a removal.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Makes the file, or completes it. The HSMs run, and have their owner.
 ///
@@ -62,7 +69,15 @@ pub(crate) fn renew(
         return Ok(());
     }
     let (mut speaker, status) = members::speaker(region, &hsms)?;
-    let certificate = owner::sign_cluster(&region.customer_ca(), &speaker.cluster_request()?)?;
+    // The key comes with new secrets, which are being agreed on.
+    let deadline = Instant::now() + PATIENCE;
+    let request = loop {
+        match speaker.cluster_request() {
+            Err(Error::Refused(_)) if Instant::now() < deadline => thread::sleep(ASK_AGAIN),
+            other => break other?,
+        }
+    };
+    let certificate = owner::sign_cluster(&region.customer_ca(), &request)?;
     let key = owner::key_of(&certificate)?;
 
     let path = region.client_config();
