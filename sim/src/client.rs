@@ -91,7 +91,7 @@ pub struct Client {
     answers: u32,
     /// The client's luck.
     pub dice: Dice,
-    /// When it last saw a change of its own done.
+    /// When it asked for its last change that was done: what it reads is no older.
     pub wrote: Moment,
 }
 

@@ -187,7 +187,9 @@ pub async fn settle(world: &World) {
     }
 }
 
-fn is_settled(world: &World) -> bool {
+/// Whether all HSMs that run have one leader and the same log applied, and those vote that should.
+#[must_use]
+pub fn is_settled(world: &World) -> bool {
     let statuses: Vec<_> = world.hsms().iter().filter_map(|hsm| hsm.status()).collect();
     let Some(first) = statuses.first() else { return false };
     let votes = |role: &MemberRole| *role != MemberRole::Learner;

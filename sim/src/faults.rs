@@ -260,7 +260,8 @@ impl Faults {
     }
 
     async fn remove(&mut self) {
-        if self.world.hsms().len() <= self.size {
+        // One that has not caught up may know none of the members but those that go.
+        if self.world.hsms().len() <= self.size || !cluster::is_settled(&self.world) {
             return;
         }
         let Some(hsm) = self.some_hsm() else { return };

@@ -39,7 +39,7 @@ pub const MUTANTS: &[(Mutant, &str, u64)] = &[
     (Mutant::LostVote, "crashes", 5),
     (Mutant::ForgottenReplies, "crashes", 5),
     (Mutant::NoBarrier, "network", 60),
-    (Mutant::UnchargedGuess, "calm", 5),
+    (Mutant::UnchargedGuess, "logins", 5),
     (Mutant::NoSecondAuthorise, "logins", 60),
     (Mutant::StaleTicket, "calm", 5),
     (Mutant::DoubleProposal, "calm", 2),

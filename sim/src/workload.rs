@@ -120,6 +120,8 @@ pub struct KeyUser {
     book: Option<LoginBook>,
     /// Its login's name in the history, where its end is watched.
     login: Option<String>,
+    /// Whether its login began on an HSM that was cut off: other HSMs learn of it later.
+    apart: bool,
 }
 
 impl KeyUser {
@@ -139,6 +141,7 @@ impl KeyUser {
         Self {
             book,
             login: None,
+            apart: false,
             client: Client::new(Arc::clone(world), machine, &servers),
             world: Arc::clone(world),
             machine,
@@ -158,6 +161,7 @@ impl KeyUser {
             let called = self.client.log_in(&self.user, Role::CryptoUser, &password(number));
             match called.status() {
                 Some(CKR_OK) => {
+                    self.apart = called.cut_off;
                     let book = self.book.as_ref().filter(|_| !called.cut_off);
                     self.login = book.map(|book| book.opened(&self.world, self.machine, &called));
                 }
@@ -205,7 +209,7 @@ impl KeyUser {
         let until = match (&called.outcome(), called.status()) {
             (Some(Outcome::Object(reply)), _) => {
                 self.pool.add(&label, reply.handle);
-                self.client.wrote = called.until;
+                self.client.wrote = called.from;
                 self.used_login(called.from, called.until);
                 Some(called.until)
             }
@@ -297,7 +301,7 @@ impl KeyUser {
         let (until, operation) = match called.status() {
             None => (None, KeyOperation::MaybeDestroyed),
             Some(CKR_OK) => {
-                self.client.wrote = called.until;
+                self.client.wrote = called.from;
                 self.used_login(called.from, called.until);
                 (Some(called.until), KeyOperation::Destroyed)
             }
@@ -338,7 +342,7 @@ impl KeyUser {
     fn unexpected(&mut self, what: &str, called: &Called, status: Option<u64>) {
         if status == Some(CKR_USER_NOT_LOGGED_IN) {
             // A client that was told so logs in again; its login ends only with its password.
-            if self.book.is_none() {
+            if self.book.is_none() && !self.apart {
                 self.world.history.problem(format!("{what} finds its login ended"));
             }
             self.login = None;

@@ -144,8 +144,10 @@ impl World {
                         (letter, letters)
                     });
                     let Some((request, answer)) = letter else { break };
+                    let is_cut_off = || node.contact() != Contact::Connected;
+                    let before = is_cut_off();
                     let reply = connection.handle(request);
-                    let cut_off = !matches!(node.contact(), Contact::Connected);
+                    let cut_off = before || is_cut_off();
                     // A client that is gone needs no answer.
                     let _ = answer.send(Answer { reply, cut_off });
                 }

@@ -77,7 +77,7 @@ fn what_is_broken_on_purpose_is_noticed() {
     for (mutant, scenario) in [
         (Mutant::SkippedFsync, "crashes"),
         (Mutant::ForgottenReplies, "crashes"),
-        (Mutant::UnchargedGuess, "calm"),
+        (Mutant::UnchargedGuess, "logins"),
         (Mutant::StaleTicket, "calm"),
         (Mutant::DoubleProposal, "calm"),
     ] {
