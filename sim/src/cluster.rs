@@ -58,7 +58,7 @@ pub async fn create(world: &Arc<World>, hsms: u8, users: &[&str]) -> Secrets {
     let member = first.member();
     bridge::run("genesis", move || {
         must(
-            &*node,
+            &node,
             Command::CreateCluster {
                 masking_domain: [7; 16],
                 cluster_id: "cluster-simulated".to_owned(),
@@ -66,9 +66,9 @@ pub async fn create(world: &Arc<World>, hsms: u8, users: &[&str]) -> Secrets {
                 join_policy: JoinPolicy::Automatic,
             },
         );
-        must(&*node, add_member(member, None));
+        must(&node, add_member(member, None));
         must(
-            &*node,
+            &node,
             Command::InitialiseCluster { cluster_certificate: vec![1], trust_anchor: vec![2] },
         );
     })

@@ -158,7 +158,7 @@ fn judge<O: std::fmt::Debug>(
     }
     let mut text = format!("the history of {what} {name} is {verdict:?}:");
     for call in calls {
-        let until = call.until.map_or("?".to_owned(), |until| show(until));
+        let until = call.until.map_or("?".to_owned(), show);
         text.push_str(&format!("\n    {} .. {until} {:?}", show(call.from), call.operation));
     }
     problems.push(text);
