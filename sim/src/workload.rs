@@ -365,6 +365,9 @@ impl Accounts {
     }
 }
 
+/// Passwords that were never anybody's have numbers from here on.
+const WRONG: u64 = 1_000_000;
+
 const NAMES: [&str; 3] = ["ann", "ben", "cleo"];
 
 /// An admin that makes users, removes them and gives them passwords.
@@ -477,7 +480,7 @@ impl Guesser {
             let right = self.accounts.lock().get(name).copied().unwrap_or(0);
             // One of them is guessed at by those alone who do not know the password.
             let knows = name != NAMES[0] && client.dice.chance(400);
-            let guess = if knows { right } else { right + 1_000_000 };
+            let guess = if knows { right } else { right + WRONG };
             let called = client.log_in(name, Role::CryptoUser, &password(guess));
             for attempt in &called.attempts {
                 self.note(name, guess, attempt);
@@ -507,6 +510,10 @@ impl Guesser {
             // Judged apart; what it counted is added later, or never.
             Some((_, _, true)) => (None, UserOperation::LoginLost(guess)),
             Some((until, CKR_OK, _)) => (Some(until), UserOperation::LoggedIn(guess)),
+            // Right when it was charged, perhaps, and changed before the login was opened.
+            Some((until, CKR_PIN_INCORRECT, _)) if guess < WRONG => {
+                (Some(until), UserOperation::LoginLost(guess))
+            }
             Some((until, CKR_PIN_INCORRECT, _)) => (Some(until), UserOperation::Refused(guess)),
             Some((until, CKR_PIN_LOCKED, _)) => (Some(until), UserOperation::Locked),
             Some(_) | None => (None, UserOperation::LoginLost(guess)),
