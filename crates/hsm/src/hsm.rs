@@ -109,7 +109,12 @@ impl Hsm {
         let versions = Arc::new(Versions::default());
         let transport = device.as_ref().map(|device| {
             let identity = device.identity.clone();
-            PeerTransport::new(runtime.clone(), identity, Arc::clone(&versions))
+            PeerTransport::new(
+                runtime.clone(),
+                identity,
+                Arc::clone(&versions),
+                device.place.address,
+            )
         });
         Arc::new(Self {
             secrets,

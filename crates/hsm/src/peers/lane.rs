@@ -7,7 +7,7 @@
 //! partition TCP would go on waiting long after the network is whole again.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use strongroom_wire::limits::PEER_SMALL_FRAME_BYTES_MAX;
 use strongroom_wire::negotiate;
 use strongroom_wire::peer::PeerReply;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -66,6 +66,8 @@ impl Job {
 /// Whom a lane leads to.
 pub(super) struct Destination {
     pub(super) device: DeviceKeyHash,
+    /// From where.
+    pub(super) source: IpAddr,
     pub(super) address: SocketAddr,
     pub(super) lane: Lane,
     pub(super) tls: Arc<ClientConfig>,
@@ -119,7 +121,12 @@ impl Destination {
     }
 
     async fn greet(&self) -> Result<Dialled, FrameError> {
-        let stream = TcpStream::connect(self.address).await?;
+        let socket = match self.source {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind(SocketAddr::new(self.source, 0))?;
+        let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::IpAddress(self.address.ip().into());
         let connector = TlsConnector::from(Arc::clone(&self.tls));

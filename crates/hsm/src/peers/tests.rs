@@ -1,6 +1,6 @@
 //! Port 2225 and its callers against one another, over real sockets.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -68,6 +68,8 @@ impl Desk for Echo {
     }
 }
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -87,7 +89,7 @@ fn peer(identity: &DeviceIdentity, address: SocketAddr) -> Peer {
 }
 
 fn transport(identity: &DeviceIdentity) -> Arc<PeerTransport> {
-    PeerTransport::new(Handle::current(), identity.clone(), Arc::default())
+    PeerTransport::new(Handle::current(), identity.clone(), Arc::default(), LOOPBACK)
 }
 
 fn asks(from: u64, operation: PeerOperation) -> PeerRequest {
@@ -122,7 +124,8 @@ async fn a_member_is_answered_and_each_side_knows_the_others_version() {
     let (a, b) = (identity(), identity());
     let (_server, at) = serve(&b, Echo::for_member(&a));
     let versions = Arc::new(Versions::default());
-    let transport = PeerTransport::new(Handle::current(), a.clone(), Arc::clone(&versions));
+    let transport =
+        PeerTransport::new(Handle::current(), a.clone(), Arc::clone(&versions), LOOPBACK);
     assert_eq!(ask(&transport, &at, heartbeat(7)).await, Ok(7));
     assert_eq!(versions.of(b.key()).as_deref(), Some(env!("CARGO_PKG_VERSION")));
 }

@@ -1,7 +1,7 @@
 //! Requests to other HSMs: [`strongroom_cluster::Transport`] over port 2225.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(crate) struct PeerTransport {
     runtime: Handle,
     identity: DeviceIdentity,
     versions: Arc<Versions>,
+    source: IpAddr,
     lanes: Mutex<Lanes>,
 }
 
@@ -40,13 +41,15 @@ struct Lanes {
 }
 
 impl PeerTransport {
-    /// Calls as this HSM, from tasks of `runtime`.
+    /// Calls as this HSM, from tasks of `runtime` and from the address that it listens on: whoever
+    /// looks at the network sees which HSM talks.
     pub(crate) fn new(
         runtime: Handle,
         identity: DeviceIdentity,
         versions: Arc<Versions>,
+        source: IpAddr,
     ) -> Arc<Self> {
-        Arc::new(Self { runtime, identity, versions, lanes: Mutex::default() })
+        Arc::new(Self { runtime, identity, versions, source, lanes: Mutex::default() })
     }
 
     /// An HSM stands elsewhere than the membership says. It counts until the process ends, or the
@@ -88,6 +91,7 @@ impl PeerTransport {
             .map_err(|e| TransportError::Unreachable(e.to_string()))?;
         let destination = Destination {
             device: peer.device_key,
+            source: self.source,
             address,
             lane,
             tls,
