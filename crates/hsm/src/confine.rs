@@ -46,9 +46,11 @@ fn restrict(
         .add_rules(path_beneath_rules(folders, AccessFs::from_all(ABI)))?
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(ABI)))?
         .add_rules(path_beneath_rules(watched, AccessFs::from_read(ABI)))?
-        .add_rules(
-            peer_port.map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::ConnectTcp))),
-        )?
+        .add_rules(peer_port.into_iter().flat_map(|port| {
+            // Port 0 is any that the system chooses: calls leave from the HSM's own address.
+            [NetPort::new(port, AccessNet::ConnectTcp), NetPort::new(0, AccessNet::BindTcp)]
+                .map(Ok::<_, RulesetError>)
+        }))?
         .restrict_self()?;
     Ok(status.ruleset)
 }
