@@ -7,6 +7,9 @@
 //! [`PeerRequest::parse`] and [`PeerReply::parse`] are the only ways in: what they give is within
 //! [`crate::limits`].
 
+mod membership;
+mod snapshot;
+
 use prost::{Message, Oneof};
 
 use crate::frame::FrameError;
@@ -14,6 +17,9 @@ use crate::limits::{
     LOG_PAYLOAD_BYTES_MAX, MEMBERS_MAX, PEER_ENTRIES_MAX, PEER_FRAME_BYTES_MAX,
     PEER_TEXT_BYTES_MAX, SEALED_SECRETS_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX,
 };
+
+pub use membership::*;
+pub use snapshot::*;
 
 /// What one HSM asks another.
 #[derive(Clone, PartialEq, Message)]
@@ -403,180 +409,6 @@ pub struct ReadIndexReply {
     #[prost(message, optional, tag = "1")]
     pub place: Option<Place>,
 }
-
-/// The head of a snapshot.
-#[derive(Clone, PartialEq, Message)]
-pub struct SnapshotBegin {
-    /// The leader's vote.
-    #[prost(message, optional, tag = "1")]
-    pub vote: Option<Ballot>,
-    /// The last entry that it contains.
-    #[prost(message, optional, tag = "2")]
-    pub last: Option<Place>,
-    /// Where its membership stands in the log.
-    #[prost(message, optional, tag = "3")]
-    pub membership_place: Option<Place>,
-    /// Its membership, as a log entry's payload.
-    #[prost(bytes = "vec", tag = "4")]
-    pub membership: Vec<u8>,
-    /// Its name: where it stands.
-    #[prost(string, tag = "5")]
-    pub id: String,
-    /// The epoch of `secrets`; 0: none are here.
-    #[prost(uint64, tag = "6")]
-    pub secrets_epoch: u64,
-    /// The cluster's newest secrets as they were sealed to the receiver: it cannot open the chunks
-    /// without them where it was away when they were made.
-    #[prost(bytes = "vec", tag = "7")]
-    pub secrets: Vec<u8>,
-}
-
-/// A piece of a snapshot.
-#[derive(Clone, PartialEq, Message)]
-#[prost(skip_debug)]
-pub struct SnapshotChunk {
-    /// Of which snapshot.
-    #[prost(string, tag = "1")]
-    pub id: String,
-    /// Its number, from 0.
-    #[prost(uint64, tag = "2")]
-    pub number: u64,
-    /// Sealed under the cluster's log key.
-    #[prost(bytes = "vec", tag = "3")]
-    pub sealed: Vec<u8>,
-}
-
-impl std::fmt::Debug for SnapshotChunk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnapshotChunk")
-            .field("id", &self.id)
-            .field("number", &self.number)
-            .field("sealed_bytes", &self.sealed.len())
-            .finish()
-    }
-}
-
-/// The end of a snapshot.
-#[derive(Clone, PartialEq, Message)]
-pub struct SnapshotEnd {
-    /// Of which snapshot.
-    #[prost(string, tag = "1")]
-    pub id: String,
-    /// How many chunks it has.
-    #[prost(uint64, tag = "2")]
-    pub chunks: u64,
-}
-
-/// The receiver has it.
-#[derive(Clone, PartialEq, Message)]
-pub struct Received {}
-
-/// Answer to [`SnapshotEnd`].
-#[derive(Clone, PartialEq, Message)]
-pub struct Installed {
-    /// The receiver's vote: where it is newer than the leader's, nothing was installed.
-    #[prost(message, optional, tag = "1")]
-    pub vote: Option<Ballot>,
-}
-
-/// From a leader that gives up its place.
-#[derive(Clone, PartialEq, Message)]
-pub struct Stand {
-    /// The leader's vote, which the receiver must know.
-    #[prost(message, optional, tag = "1")]
-    pub vote: Option<Ballot>,
-    /// The leader's last entry, which the receiver must have.
-    #[prost(message, optional, tag = "2")]
-    pub last: Option<Place>,
-}
-
-/// Answer to [`Stand`].
-#[derive(Clone, PartialEq, Message)]
-pub struct Standing {}
-
-/// The receiver is of a newer life of the cluster.
-#[derive(Clone, PartialEq, Message)]
-pub struct Fenced {
-    /// Its fence.
-    #[prost(uint64, tag = "1")]
-    pub fence: u64,
-}
-
-/// A new HSM's request.
-#[derive(Clone, PartialEq, Message)]
-pub struct Welcome {
-    /// As the `hsm` crate encodes it.
-    #[prost(bytes = "vec", tag = "1")]
-    pub request: Vec<u8>,
-}
-
-/// Answer to [`Welcome`].
-#[derive(Clone, PartialEq, Message)]
-pub struct WelcomeReply {
-    /// As the `hsm` crate encodes it.
-    #[prost(bytes = "vec", tag = "1")]
-    pub reply: Vec<u8>,
-}
-
-/// Tells an HSM to leave.
-#[derive(Clone, PartialEq, Message)]
-pub struct Leave {
-    /// As the `hsm` crate encodes it.
-    #[prost(bytes = "vec", tag = "1")]
-    pub request: Vec<u8>,
-}
-
-/// Answer to [`Leave`].
-#[derive(Clone, PartialEq, Message)]
-pub struct LeaveReply {
-    /// As the `hsm` crate encodes it.
-    #[prost(bytes = "vec", tag = "1")]
-    pub reply: Vec<u8>,
-}
-
-/// Asks a survivor how far it has come.
-#[derive(Clone, PartialEq, Message)]
-pub struct Survey {}
-
-/// Answer to [`Survey`].
-#[derive(Clone, PartialEq, Message)]
-pub struct SurveyReply {
-    /// Its last Raft entry.
-    #[prost(message, optional, tag = "1")]
-    pub last: Option<Place>,
-    /// The last of the vault's entries that it has applied.
-    #[prost(uint64, tag = "2")]
-    pub applied: u64,
-    /// When that was stamped, in milliseconds since 1970.
-    #[prost(uint64, tag = "3")]
-    pub applied_ms: u64,
-    /// The newest of the vault's entries that a client said it had seen.
-    #[prost(uint64, tag = "4")]
-    pub seen: u64,
-    /// For how long it has been without a majority, in milliseconds; 0 where it is not.
-    #[prost(uint64, tag = "5")]
-    pub cut_off_ms: u64,
-}
-
-/// From an HSM whose disk is damaged, or older than what others saw of it, or of a life of the cluster
-/// that was given up. Its device key proves which member it was.
-#[derive(Clone, PartialEq, Message)]
-pub struct Rejoin {}
-
-/// Answer to [`Rejoin`].
-#[derive(Clone, PartialEq, Message)]
-pub struct RejoinReply {
-    /// Its new node number.
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    /// All members.
-    #[prost(message, repeated, tag = "2")]
-    pub members: Vec<PeerMember>,
-}
-
-/// The sender's device key is a removed member's.
-#[derive(Clone, PartialEq, Message)]
-pub struct Removed {}
 
 /// Which kept connection a request goes over: a snapshot must not stand in a heartbeat's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
