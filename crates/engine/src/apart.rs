@@ -236,9 +236,9 @@ impl Engine {
         for (id, ApartLogin { user, epoch, client_key }) in logins {
             match self.propose_own(Command::AdoptLogin { login: id, user, epoch, client_key }) {
                 Ok(_) => {}
+                // Its client is told so by its next request: nobody knows the login any more.
                 Err(Error::Refused(refusal)) => {
                     tracing::info!("a login from while this HSM was cut off ends: {refusal}");
-                    self.clients.end_login(id);
                 }
                 Err(error) => return Err(error),
             }

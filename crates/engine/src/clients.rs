@@ -33,8 +33,9 @@ pub(crate) struct LoginContext {
 }
 
 impl LoginContext {
-    /// Whether the client has logged out. Other ends of a login (the user's epoch, C_InitToken) are
-    /// seen in the state.
+    /// Whether the client has logged out, so that it knows that it acts as nobody. Other ends of a login
+    /// (the user's epoch, C_InitToken, one from while this HSM was cut off that the cluster does not take)
+    /// are seen in the state, and the client is told of them.
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
@@ -109,14 +110,6 @@ impl Clients {
         let context = Arc::clone(context);
         known.connections += 1;
         Some(context)
-    }
-
-    /// A login that began here while this HSM was cut off has come to nothing.
-    pub(crate) fn end_login(&self, id: LoginId) {
-        if let Some(context) = lock(&self.logins).get(&id).and_then(|known| known.context.as_ref())
-        {
-            context.end();
-        }
     }
 
     /// A connection uses a login no longer.

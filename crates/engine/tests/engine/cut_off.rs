@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use strongroom_vault::limits::LOGIN_FAILURES_MAX;
-use strongroom_wire::message::{Operation, Ping, Reply, Retry, Role, SetCutOffPolicy, Topology};
+use strongroom_wire::message::{
+    FindObjects, Operation, Ping, Reply, Retry, Role, SetCutOffPolicy, Topology,
+};
 
 use crate::follower::*;
 use crate::support::*;
@@ -215,16 +217,25 @@ fn a_login_while_cut_off_ends_where_the_password_has_changed_meanwhile() {
     let hsm = Hsm::active();
     let counters = Arc::new(Counters::default());
     let (other, link) = follower(&hsm, Some(&counters));
+    let mut owner = hsm.alice();
+    let used = owner.pair(p256()).1;
+    owner.done(logout());
+    link.catch_up();
     link.cut_off_for(Some(5));
     let mut alice = other.client();
     alice.log_in("alice", Role::CryptoUser, PASSWORD).unwrap();
+    alice.bytes(ecdsa(used));
     let before = hsm.memory.shared_logins();
     hsm.admin().done(change_password("alice", Role::CryptoUser, None, b"another one"));
     let key = alice.object(aes(&[(CKA_TOKEN, FALSE)]));
     link.cut_off_for(None);
     other.engine.housekeeping();
     link.catch_up();
-    assert_eq!(alice.refused(aes(&[])), CKR_USER_NOT_LOGGED_IN);
+    // It is told that its login has ended, rather than that there are no keys.
+    let find = Operation::FindObjects(FindObjects { template: None, after: 0, max: 10 });
+    for request in [aes(&[]), ecdsa(used), destroy(used), find] {
+        assert_eq!(alice.refused(request), CKR_USER_NOT_LOGGED_IN);
+    }
     assert_eq!(alice.refused(destroy(key)), CKR_OBJECT_HANDLE_INVALID);
     assert_eq!(hsm.memory.shared_logins(), before + 1, "the admin's");
 }
