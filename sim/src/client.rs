@@ -67,6 +67,13 @@ impl Called {
         self.attempts.last().map_or(self.from, |attempt| attempt.from)
     }
 
+    /// Whether an attempt before the last may have done it: its login may have ended before the next
+    /// attempt, which was then refused.
+    #[must_use]
+    pub fn may_have_happened_before(&self) -> bool {
+        self.attempts.len() > 1
+    }
+
     /// What the answer carries.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {

@@ -56,6 +56,8 @@ pub struct Faults {
     old: Option<(Machine, Image)>,
     next_machine: Machine,
     size: usize,
+    /// Whose clock is wrong now and then.
+    wrong_clock: Option<Machine>,
 }
 
 impl Faults {
@@ -71,6 +73,7 @@ impl Faults {
             old: None,
             next_machine: hsms.last().map_or(1, |hsm| hsm.machine + 1),
             size: hsms.len(),
+            wrong_clock: None,
         }
     }
 
@@ -142,8 +145,10 @@ impl Faults {
             Fault::Clock => {
                 let leader = self.leader().filter(|_| self.dice.chance(500));
                 let Some(hsm) = leader.or_else(|| self.some_hsm()) else { return };
-                // Of three clocks one may be wrong.
-                self.world.hsms().iter().for_each(|hsm| hsm.clock.set(0, 0));
+                // Of three clocks one may be wrong. A leader goes by what it heard last, so one that has
+                // just been set right may still count as wrong: it is the same one all the time.
+                let machine = *self.wrong_clock.get_or_insert(hsm.machine);
+                let Some(hsm) = self.world.hsm(machine) else { return };
                 let offset = i64::try_from(self.dice.below(40_000)).unwrap_or(0) - 20_000;
                 let drift = i64::try_from(self.dice.below(100_000)).unwrap_or(0) - 50_000;
                 hsm.clock.set(offset, drift);

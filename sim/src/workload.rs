@@ -218,7 +218,14 @@ impl KeyUser {
                 self.pool.add(&label, 0);
                 None
             }
-            (_, status) => return self.unexpected("a creation", &called, status),
+            (_, status) => {
+                self.unexpected("a creation", &called, status);
+                if !called.may_have_happened_before() {
+                    return;
+                }
+                self.pool.add(&label, 0);
+                None
+            }
         };
         let operation = KeyOperation::Created;
         self.world.history.key(&label, Call { from: called.from, until, operation });
@@ -308,7 +315,13 @@ impl KeyUser {
             Some(CKR_OBJECT_HANDLE_INVALID) => {
                 return self.read(&label, &called, KeyOperation::Missing);
             }
-            status => return self.unexpected("a destruction", &called, status),
+            status => {
+                self.unexpected("a destruction", &called, status);
+                if !called.may_have_happened_before() {
+                    return;
+                }
+                (None, KeyOperation::MaybeDestroyed)
+            }
         };
         self.world.history.key(&label, Call { from: called.from, until, operation });
     }
