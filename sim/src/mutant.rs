@@ -1,8 +1,8 @@
 //! Mutants: ways to break the cluster on purpose, each of which the simulation must notice.
 //!
 //! They are played by what is virtual (a disk that lies, peers that forget) and by the thin layer
-//! between engine and node, so what ships has no trace of them; one is a feature of the cluster crate,
-//! for nothing outside of it can play it.
+//! between engine and node, so what ships has no trace of them. One is a feature of the cluster crate,
+//! for nothing outside of it can play it: `early-ack`, a build of its own that is broken as it stands.
 
 use crate::disk::Health;
 use crate::scenario;
@@ -53,12 +53,18 @@ pub fn named(name: &str) -> Option<Mutant> {
     MUTANTS.iter().map(|(mutant, ..)| *mutant).find(|mutant| format!("{mutant:?}") == name)
 }
 
-/// Runs a scenario with a mutant until it is noticed: the seed that did, and what was found.
+/// Runs a scenario with a mutant, if any, until something is noticed: the seed that did, and what was
+/// found.
 #[must_use]
-pub fn noticed(mutant: Mutant, scenario: &str, from: u64, seeds: u64) -> Option<(u64, String)> {
+pub fn noticed(
+    mutant: Option<Mutant>,
+    scenario: &str,
+    from: u64,
+    seeds: u64,
+) -> Option<(u64, String)> {
     let scenario = scenario::named(scenario)?;
     (from..from + seeds).find_map(|seed| {
-        let problems = scenario.run(seed, Some(mutant), false).problems;
+        let problems = scenario.run(seed, mutant, false).problems;
         problems.into_iter().next().map(|problem| (seed, problem))
     })
 }

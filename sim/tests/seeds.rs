@@ -81,6 +81,6 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Mutant::StaleTicket, "calm"),
         (Mutant::DoubleProposal, "calm"),
     ] {
-        assert!(mutant::noticed(mutant, scenario, 1, 5).is_some(), "{mutant:?}");
+        assert!(mutant::noticed(Some(mutant), scenario, 1, 5).is_some(), "{mutant:?}");
     }
 }
