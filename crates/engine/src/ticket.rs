@@ -2,8 +2,12 @@
 //! proves that it holds the ticket's key.
 //!
 //! A ticket is a format byte, the epoch of the cluster's ticket key (8 bytes, big-endian), an encoded
-//! [`Claims`], and the HMAC-SHA256 of all that under the key. Whether its login is still open is in the state: logout, a new password and a deleted user end
-//! it there. It is no secret: without the private half of `client_public_key` it opens nothing.
+//! [`Claims`], and the HMAC-SHA256 of all that under the key. Whether its login is still open is in the
+//! state, with `client_public_key`: logout, a new password and a deleted user end it there. It is no
+//! secret: without the private half of that key it opens nothing.
+//!
+//! Of an epoch whose key is not here (it was rotated away, or is not here yet) a ticket is taken without
+//! its HMAC: the state alone decides, which has all that it claims.
 
 use std::sync::Arc;
 
@@ -92,7 +96,7 @@ impl Tickets {
     }
 
     /// The login that a ticket names, where `proof` is its key's signature over this connection.
-    /// Whether that login is still open is for the state to say.
+    /// Whether there is such a login, with all of the claim, is for the state to say.
     pub(crate) fn check(
         &self,
         ticket: &[u8],
@@ -120,8 +124,8 @@ impl Tickets {
         if *format != FORMAT {
             return None;
         }
-        let key = self.key(u64::from_be_bytes(*epoch))?;
-        if !symmetric::verify_hmac(key.as_bytes(), signed, mac) {
+        let key = self.key(u64::from_be_bytes(*epoch));
+        if key.is_some_and(|key| !symmetric::verify_hmac(key.as_bytes(), signed, mac)) {
             return None;
         }
         let claims = Claims::decode(encoded).ok()?;
@@ -199,13 +203,43 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_whose_key_was_rotated_away_is_for_the_state_to_judge_but_needs_its_proof() {
+        struct Rotated(EngineSecrets);
+        impl EpochSecrets for Rotated {
+            fn epoch(&self) -> u64 {
+                2
+            }
+            fn masking(&self, _: u64) -> Option<SecretBytes> {
+                None
+            }
+            fn ticket(&self, epoch: u64) -> Option<SecretBytes> {
+                self.0.ticket(epoch.checked_sub(1)?)
+            }
+        }
+        let (_, pair, ticket, proof) = parts();
+        let rotated = Tickets::new(Arc::new(Rotated(EngineSecrets {
+            masking: SecretBytes::new(vec![0; 32]),
+            ticket: SecretBytes::new(vec![2; 32]),
+        })));
+        let check = |proof: &[u8], domain| rotated.check(&ticket, proof, &BINDING, CLIENT, domain);
+        assert_eq!(check(&proof, &DOMAIN), Ok(claim(&pair)));
+        assert_eq!(check(&[], &DOMAIN), Err(TicketError::WrongProof));
+        assert_eq!(check(&proof, &[4; 16]), Err(TicketError::Forged));
+    }
+
+    #[test]
     fn a_ticket_with_any_bit_turned_or_cut_short_is_forged() {
-        let (tickets, _, ticket, proof) = parts();
+        let (tickets, pair, ticket, proof) = parts();
         for bit in 0..ticket.len() * 8 {
             let mut changed = ticket.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let result = tickets.check(&changed, &proof, &BINDING, CLIENT, &DOMAIN);
-            assert_eq!(result, Err(TicketError::Forged), "bit {bit}");
+            // Of another epoch it is a ticket whose key is not here.
+            let expected = match bit / 8 {
+                1..HEAD_BYTES => Ok(claim(&pair)),
+                _ => Err(TicketError::Forged),
+            };
+            assert_eq!(result, expected, "bit {bit}");
         }
         for length in 0..ticket.len() {
             let result = tickets.check(&ticket[..length], &proof, &BINDING, CLIENT, &DOMAIN);

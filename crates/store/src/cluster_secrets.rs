@@ -13,8 +13,7 @@ use crate::{Error, KeyRing};
 pub(crate) const NAME: &str = "the cluster's secrets";
 const FORMAT: u32 = 1;
 /// Epochs whose log and ticket keys are kept, so that secrets stay short enough to be sealed to each
-/// member in one log entry. An entry that is opened is a few epochs old at most; a login of an older
-/// one has to be made again.
+/// member in one log entry. An entry that is opened is a few epochs old at most.
 const EPOCHS_KEPT: u64 = 32;
 /// Generations of the cluster key that are kept: the certified one is among them unless the owner has
 /// left so many removals unanswered.
@@ -27,8 +26,9 @@ const FIRST_GENERATION: u64 = 1;
 pub enum Rotation {
     /// The older ones are in members' hands alone: what was sealed with them still counts.
     Routine,
-    /// Somebody who is no member may hold the older ones: their tickets end, and there is a new
-    /// cluster key.
+    /// Somebody who is no member may hold the older ones: what clients keep of session objects under
+    /// older ticket keys opens no more, and there is a new cluster key. Logins go on: the vault knows
+    /// each login's own key.
     Exposed {
         /// The new key's generation, above the present one.
         generation: u64,
@@ -44,7 +44,7 @@ pub struct ClusterSecrets {
     pub masking: KeyRing,
     /// Seals log entries.
     pub log: KeyRing,
-    /// Authenticates login tickets.
+    /// Authenticates login tickets, and seals session objects for their client.
     pub ticket: KeyRing,
     /// The signing keys (P-256, PKCS#8 DER) by generation, the oldest first; never empty.
     cluster_keys: Vec<ClusterKey>,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_exposure_older_tickets_end_and_there_is_a_new_cluster_key() {
+    fn after_an_exposure_older_ticket_keys_are_gone_and_there_is_a_new_cluster_key() {
         let first = ClusterSecrets::generate().unwrap();
         let second = first.next(EXPOSED).unwrap();
         assert_eq!(epochs(&second.ticket), [2]);

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// For an HSM that is removed already to lose its vote.
 const GONE: Duration = Duration::from_secs(3);
+/// For a cluster to agree on a removal: it may just have lost its leader.
+const AGREED: Duration = Duration::from_secs(15);
 
 /// The status of each HSM, asked side by side.
 pub(crate) fn statuses(
@@ -217,15 +219,7 @@ pub(crate) fn leave(
             description.hsms.iter().filter(|other| other.hsm_id != hsm.hsm_id).cloned().collect();
         let (mut speaker, status) = speaker(region, &others)?;
         if lists(&status, &hsm) {
-            let how = match speaker.remove(&hsm.hsm_id, leaving.force) {
-                Ok(reply) if reply.receipt.is_empty() => {
-                    "removed without its word that its secrets are destroyed"
-                }
-                Ok(_) => "has left the cluster and destroyed its secrets",
-                // An `up` that was interrupted has had it removed; it may only still have a vote.
-                Err(Error::Refused(_)) if gone(&mut speaker, &hsm, GONE)? => "has left the cluster",
-                Err(e) => return Err(e),
-            };
+            let how = remove(&mut speaker, &hsm, leaving.force)?;
             // As long as its vote counts it may be needed, to take that very vote away.
             if !gone(&mut speaker, &hsm, PATIENCE)? {
                 let problem = format!("the cluster still counts on {}", hsm.hsm_id);
@@ -247,6 +241,30 @@ pub(crate) fn leave(
         remove_folder(region, &hsm)?;
     }
     Ok(())
+}
+
+/// Has an HSM removed; says how it went.
+fn remove(
+    speaker: &mut Administration,
+    hsm: &HsmDescription,
+    force: bool,
+) -> Result<&'static str, Error> {
+    let deadline = Instant::now() + AGREED;
+    loop {
+        match speaker.remove(&hsm.hsm_id, force) {
+            Ok(reply) if reply.receipt.is_empty() => {
+                return Ok("removed without its word that its secrets are destroyed");
+            }
+            Ok(_) => return Ok("has left the cluster and destroyed its secrets"),
+            // It was removed before, or just now without an answer in time: it may only still have a
+            // vote.
+            Err(Error::Refused(_)) if gone(speaker, hsm, GONE)? => {
+                return Ok("has left the cluster");
+            }
+            Err(Error::Refused(_)) if Instant::now() < deadline => thread::sleep(ASK_AGAIN),
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 fn lists(status: &StatusReply, hsm: &HsmDescription) -> bool {

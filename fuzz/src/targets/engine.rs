@@ -21,10 +21,11 @@ pub(super) fn ticket(data: &[u8]) -> bool {
     let (ticket, proof) = (fields.long(), fields.rest());
     let [accepted, with_mac] = fuzzing::check_ticket(ticket, proof, &BINDING);
     let issued = fuzzing::ticket(&public_key());
-    if accepted {
+    // Of another epoch, whose key is not here, the state decides alone; the proof is needed all the same.
+    if accepted && ticket.get(1..9) == issued.get(1..9) {
         assert_eq!(ticket, issued, "a forged ticket");
     }
-    if with_mac {
+    if accepted || with_mac {
         assert_eq!(proof, self::proof(), "a forged proof");
     }
     accepted

@@ -206,15 +206,23 @@ fn a_ticket_outlives_new_secrets_of_the_cluster() {
     let mut moved = alice.moved(&hsm.beside());
     assert_eq!(moved.attribute(key, CKA_LABEL).unwrap(), b"mine");
     moved.object(aes(&[]));
-    // Until they are forgotten.
+    // Even where the key of its epoch is forgotten: the state knows the login's own key.
     hsm.memory.epochs.forget_before(2);
     let pkcs8 = alice.key.to_pkcs8().unwrap();
     let mut late = hsm.client();
     late.id = alice.id;
     late.ticket.clone_from(&alice.ticket);
     late.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-    assert_eq!(late.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
-    late.log_in("alice", Role::CryptoUser, PASSWORD).unwrap();
+    late.attach().unwrap();
+    late.object(aes(&[]));
+    let mut forger = hsm.client();
+    forger.ticket.clone_from(&alice.ticket);
+    assert_eq!(forger.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
+    let mut ended = hsm.client();
+    ended.ticket.clone_from(&alice.ticket);
+    ended.key = aws_lc_rs::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    late.call(Operation::Logout(Default::default())).unwrap();
+    assert_eq!(ended.attach().unwrap_err().status, CKR_USER_NOT_LOGGED_IN);
 }
 
 #[test]
