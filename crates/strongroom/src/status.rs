@@ -185,6 +185,7 @@ impl<'a> Cluster<'a> {
                 "process-id": status.process_id,
                 "uptime-seconds": status.uptime_seconds,
                 "memory-bytes": status.memory_bytes,
+                "transactions": status.transactions,
                 "version": status.version,
             }),
         };

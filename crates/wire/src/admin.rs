@@ -421,6 +421,9 @@ pub struct StatusReply {
     /// so far.
     #[prost(bytes = "vec", tag = "30")]
     pub state_digest: Vec<u8>,
+    /// Transactions of its store since the process started, each with one fsync.
+    #[prost(uint64, tag = "31")]
+    pub transactions: u64,
 }
 
 /// What an HSM does now.

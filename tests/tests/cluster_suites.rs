@@ -1,0 +1,325 @@
+//! Suites and servers that others wrote, on three HSMs that are killed one after another: they stay
+//! green.
+//!
+//! What a suite can't pass in personality `cloudhsm` stands in `tests/suites`, with the reason; anything
+//! else that fails or is left out fails here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use strongroom_tests::{Program, Region, kill_hard, program};
+
+/// Between two kills at least.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[test]
+fn programs_of_others_do_not_notice_that_hsms_are_killed() {
+    let region = Region::cluster("suites", 3);
+    let python = Python::installed();
+    let go = Go::built(&region);
+    let kills = while_hsms_are_killed(&region, || {
+        python.run(&region);
+        go.run(&region);
+        sign_ssh_certificates(&region);
+        serve_tls(&region);
+    });
+    assert!(kills > 3, "only {kills} HSMs were killed meanwhile");
+    region.wait_until_equal();
+}
+
+/// Does `work` while one HSM after another is killed and started again; how many were.
+fn while_hsms_are_killed(region: &Region, work: impl FnOnce()) -> usize {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            let mut kills = 0;
+            while !done.load(Ordering::Relaxed) {
+                let next = Instant::now() + PAUSE;
+                kill_hard(region.process_of(kills % 3));
+                kills += 1;
+                region.start();
+                region.wait_until_equal();
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            kills
+        });
+        let stop = StopAtEnd(&done);
+        work();
+        drop(stop);
+        killer.join().expect("the killer's count")
+    })
+}
+
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Where what the package registries give is kept between runs.
+fn kept(name: &str) -> PathBuf {
+    let path = strongroom_tests::release().parent().expect("target").join("suites").join(name);
+    std::fs::create_dir_all(&path).expect("a folder");
+    path
+}
+
+/// The names in a list of `tests/suites`; what begins with `#` is a reason.
+fn skipped(list: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites").join(list);
+    let text = std::fs::read_to_string(&path).expect("a list of what is left out");
+    let names = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    names.map(str::to_owned).collect()
+}
+
+/// python-pkcs11 with its own tests.
+struct Python {
+    folder: PathBuf,
+}
+
+impl Python {
+    /// With its dependencies, from PyPI.
+    fn installed() -> Self {
+        let folder = kept("python-pkcs11-0.10.1");
+        let ready = folder.join("ready");
+        if !ready.exists() {
+            program("python3").args(["-m", "venv"]).arg(folder.join("venv")).ok();
+            let pip = || program(folder.join("venv/bin/pip").to_str().expect("a path"));
+            pip()
+                .args(["-q", "install", "python-pkcs11==0.10.1", "pytest==9.2.0"])
+                .args(["parameterized==0.9.0", "cryptography==50.0.2"])
+                .ok();
+            let sources = "python-pkcs11==0.10.1";
+            pip()
+                .args(["-q", "download", "--no-deps", "--no-binary", ":all:", sources, "-d"])
+                .arg(&folder)
+                .ok();
+            program("tar")
+                .args(["-x", "-f"])
+                .arg(folder.join("python_pkcs11-0.10.1.tar.gz"))
+                .args(["--strip-components", "1", "-C"])
+                .arg(&folder)
+                .arg("python_pkcs11-0.10.1/tests")
+                .ok();
+            std::fs::write(&ready, "").expect("a mark");
+        }
+        Self { folder }
+    }
+
+    fn run(&self, region: &Region) {
+        let python = self.folder.join("venv/bin/python");
+        let mut suite = with_token(region, python.to_str().expect("a path"))
+            .dir(&self.folder)
+            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]);
+        for name in skipped("python-pkcs11.skip") {
+            suite = suite.args(["--deselect", &name]);
+        }
+        let said = suite.text();
+        assert!(said.contains(" passed"), "{said}");
+        println!("python-pkcs11: {}", said.lines().last().unwrap_or_default());
+    }
+}
+
+/// A program that sees the region's token as the suites want it named.
+fn with_token(region: &Region, name: &str) -> Program {
+    region
+        .program(name)
+        .env("PKCS11_MODULE", region.variable("STRONGROOM_PKCS11"))
+        .env("PKCS11_TOKEN_LABEL", "hsm1")
+        .env("PKCS11_TOKEN_PIN", region.variable("CLOUDHSM_PIN"))
+        .env("OPENSSL_PATH", "/usr/bin")
+}
+
+/// crypto11 with its own tests.
+struct Go {
+    folder: PathBuf,
+}
+
+impl Go {
+    /// Built from the Go module proxy.
+    fn built(region: &Region) -> Self {
+        let folder = kept("crypto11-1.2.5");
+        let sources = folder.join("sources");
+        if !folder.join("crypto11.test").exists() {
+            let go = || {
+                program("go")
+                    .env("GOPATH", folder.join("go"))
+                    .env("GOCACHE", folder.join("cache"))
+                    .env("GOFLAGS", "-mod=mod")
+                    .env("GO111MODULE", "on")
+            };
+            let module = "github.com/ThalesGroup/crypto11@v1.2.5";
+            let told = go().dir(&folder).args(["mod", "download", "-json", module]).text();
+            let told: serde_json::Value = serde_json::from_str(&told).expect("JSON of go");
+            let downloaded = told["Dir"].as_str().expect("a folder").to_owned();
+            program("cp").arg("-r").arg(downloaded).arg(&sources).ok();
+            program("chmod").args(["-R", "u+w"]).arg(&sources).ok();
+            go().dir(&sources).args(["test", "-c", "-o", "../crypto11.test", "."]).ok();
+        }
+        let configuration = serde_json::json!({
+            "Path": region.variable("STRONGROOM_PKCS11"),
+            "TokenLabel": "hsm1",
+            "Pin": region.variable("CLOUDHSM_PIN"),
+        });
+        std::fs::write(sources.join("config"), configuration.to_string()).expect("a configuration");
+        Self { folder }
+    }
+
+    fn run(&self, region: &Region) {
+        let suite = self.folder.join("crypto11.test");
+        let suite = suite.to_str().expect("a path");
+        let sources = self.folder.join("sources");
+        let listed = region.program(suite).dir(&sources).args(["-test.list", ".*"]).text();
+        let skipped = skipped("crypto11.skip");
+        let wanted: Vec<&str> =
+            listed.lines().filter(|name| !skipped.iter().any(|skip| skip == name)).collect();
+        assert!(wanted.len() > 30, "{listed}");
+        let pattern = format!("^({})$", wanted.join("|"));
+        let said =
+            region.program(suite).dir(&sources).args(["-test.run", &pattern, "-test.v"]).text();
+        let passed = said.lines().filter(|line| line.starts_with("--- PASS")).count();
+        assert_eq!(passed, wanted.len(), "{said}");
+        println!("crypto11: {passed} passed");
+    }
+}
+
+/// OpenSSH's certificate authority with its key in the HSM, twenty certificates.
+fn sign_ssh_certificates(region: &Region) {
+    use std::os::unix::fs::PermissionsExt as _;
+    region
+        .pkcs11_tool()
+        .args(["--keypairgen", "--key-type", "EC:prime256v1", "--id", "71", "--label", "ssh-ca"])
+        .ok();
+    let askpass = region.scratch.write("askpass", "#!/bin/sh\nprintf '%s\\n' \"$CLOUDHSM_PIN\"\n");
+    std::fs::set_permissions(&askpass, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let module = region.variable("STRONGROOM_PKCS11");
+    let keys = region.program("ssh-keygen").args(["-D", module]).text();
+    let authority = keys.lines().find(|line| line.ends_with(" ssh-ca")).expect("the CA's key");
+    let authority = region.scratch.write("ssh-ca.pub", format!("{authority}\n"));
+    let user = region.scratch.file("user");
+    program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&user).ok();
+    for number in 0..20 {
+        region
+            .program("ssh-keygen")
+            .env("SSH_ASKPASS", &askpass)
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .args(["-q", "-D", module, "-I", &format!("user-{number}"), "-n", "root", "-s"])
+            .arg(&authority)
+            .arg(user.with_extension("pub"))
+            .ok();
+        let certificate = region.scratch.file("user-cert.pub");
+        let said = program("ssh-keygen").args(["-L", "-f"]).arg(&certificate).text();
+        assert!(said.contains(&format!("user-{number}")), "{said}");
+    }
+    println!("ssh-keygen: 20 certificates");
+}
+
+/// nginx with its TLS key in the HSM, by libp11's engine, under handshakes.
+fn serve_tls(region: &Region) {
+    region
+        .pkcs11_tool()
+        .args(["--keypairgen", "--key-type", "EC:prime256v1", "--id", "72", "--label", "tls"])
+        .ok();
+    let openssl = openssl_configuration(region);
+    let certificate = region.scratch.file("tls.pem");
+    region
+        .program("openssl")
+        .env("OPENSSL_CONF", &openssl)
+        .args(["req", "-x509", "-new", "-engine", "pkcs11", "-keyform", "engine", "-key"])
+        .args(["pkcs11:object=tls;type=private", "-subj", "/CN=localhost", "-days", "30", "-out"])
+        .arg(&certificate)
+        .ok();
+    let server = Nginx::start(region, &openssl, &certificate);
+    // Each is a full handshake, so a signature of the HSM's; s_time ends at the first that fails.
+    let said = program("openssl")
+        .args(["s_time", "-connect", &format!("127.0.0.1:{}", server.port), "-new", "-time", "8"])
+        .text();
+    let count = said.split_whitespace().next().and_then(|count| count.parse::<u64>().ok());
+    assert!(count.is_some_and(|count| count > 50), "{said}");
+    println!("nginx: {said}");
+    let log = std::fs::read_to_string(region.scratch.file("nginx-error.log")).unwrap_or_default();
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("SSL_do_handshake")).collect();
+    assert!(failed.is_empty(), "handshakes failed: {failed:#?}");
+}
+
+/// libp11's engine wants `init = 1` under nginx.
+fn openssl_configuration(region: &Region) -> PathBuf {
+    let engine = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+        .iter()
+        .map(|machine| PathBuf::from(format!("/usr/lib/{machine}/engines-3/pkcs11.so")))
+        .find(|path| path.exists())
+        .expect("libengine-pkcs11-openssl is installed");
+    region.scratch.write(
+        "nginx-openssl.cnf",
+        format!(
+            "openssl_conf = top\n[top]\nengines = engines\n[engines]\npkcs11 = pkcs11\n\
+             [pkcs11]\nengine_id = pkcs11\ndynamic_path = {}\nMODULE_PATH = {}\nPIN = {}\ninit = 1\n\
+             [req]\ndistinguished_name = name\n[name]\n",
+            engine.display(),
+            region.variable("STRONGROOM_PKCS11"),
+            region.variable("CLOUDHSM_PIN"),
+        ),
+    )
+}
+
+/// nginx with two workers; ended when dropped.
+struct Nginx {
+    child: Child,
+    port: u16,
+}
+
+impl Nginx {
+    fn start(region: &Region, openssl: &Path, certificate: &Path) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let scratch = &region.scratch;
+        let configuration = scratch.write(
+            "nginx.conf",
+            format!(
+                "daemon off;\nuser root;\nworker_processes 2;\npid {pid};\nerror_log {log} info;\n\
+                 env STRONGROOM_CONFIG;\nenv OPENSSL_CONF;\n\
+                 events {{ worker_connections 64; }}\n\
+                 http {{ access_log off;\n\
+                 server {{ listen 127.0.0.1:{port} ssl; ssl_session_cache off; ssl_session_tickets off;\n\
+                 ssl_certificate {certificate};\n\
+                 ssl_certificate_key \"engine:pkcs11:pkcs11:object=tls;type=private\";\n\
+                 return 200 'ok'; }} }}\n",
+                pid = scratch.file("nginx.pid").display(),
+                log = scratch.file("nginx-error.log").display(),
+                certificate = certificate.display(),
+            ),
+        );
+        let child = region
+            .program("nginx")
+            .env("OPENSSL_CONF", openssl)
+            .args(["-p"])
+            .arg(scratch.path())
+            .arg("-c")
+            .arg(&configuration)
+            .into_command()
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(scratch.file("nginx.err")).expect("a log"))
+            .spawn()
+            .expect("nginx");
+        let server = Self { child, port };
+        let patience = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || std::fs::read_to_string(scratch.file("nginx.err")).unwrap_or_default();
+            assert!(Instant::now() < patience, "nginx does not listen: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // The master ends its workers when it is told to; a kill would leave them.
+        let _ = std::process::Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
