@@ -21,8 +21,24 @@ pub(crate) struct Numbers {
     next: AtomicU64,
     lowest: AtomicU64,
     seen_index: AtomicU64,
-    open: Mutex<BTreeSet<u64>>,
+    changes: Mutex<Changes>,
     closed: Condvar,
+}
+
+/// Changes whose answers the HSM must still remember.
+#[derive(Default)]
+struct Changes {
+    /// Without an answer.
+    open: BTreeSet<u64>,
+    /// Answered, but begun after one that is open: the HSM keeps these answers too, as long as
+    /// `lowest` stays where it is.
+    held: BTreeSet<u64>,
+}
+
+impl Changes {
+    fn count(&self) -> usize {
+        self.open.len() + self.held.len()
+    }
 }
 
 /// A request's sequence; a change counts as answered, or given up, when this is dropped.
@@ -38,26 +54,27 @@ impl Numbers {
             next: AtomicU64::new(1),
             lowest: AtomicU64::new(1),
             seen_index: AtomicU64::new(0),
-            open: Mutex::new(BTreeSet::new()),
+            changes: Mutex::default(),
             closed: Condvar::new(),
         }
     }
 
-    /// The next sequence. At most [`REMEMBERED_REPLIES_MAX`] changes are under way at a time,
-    /// because the HSM remembers no more answers for one client: the next one waits.
+    /// The next sequence. The HSM remembers [`REMEMBERED_REPLIES_MAX`] answers from the lowest open
+    /// change on: a change that would push that one's answer out waits until it has come. So one that
+    /// is sent again and again, while an HSM is lost, holds up only the 64th after it.
     pub(crate) fn begin(&self, change: bool) -> Sequence<'_> {
         if !change {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             return Sequence { numbers: self, number, change };
         }
-        let mut open = self.open();
-        while open.len() >= REMEMBERED_REPLIES_MAX {
-            open = self.closed.wait(open).unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.changes();
+        while changes.count() >= REMEMBERED_REPLIES_MAX {
+            changes = self.closed.wait(changes).unwrap_or_else(PoisonError::into_inner);
         }
         // Numbered under the lock: a later number cannot be entered before an earlier one.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        open.insert(number);
-        self.publish_lowest(&open);
+        changes.open.insert(number);
+        self.publish_lowest(&changes);
         Sequence { numbers: self, number, change }
     }
 
@@ -79,12 +96,13 @@ impl Numbers {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeSet<u64>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish_lowest(&self, open: &BTreeSet<u64>) {
-        let lowest = open.first().copied().unwrap_or_else(|| self.next.load(Ordering::Relaxed));
+    fn publish_lowest(&self, changes: &Changes) {
+        let lowest = changes.open.first().copied();
+        let lowest = lowest.unwrap_or_else(|| self.next.load(Ordering::Relaxed));
         self.lowest.store(lowest, Ordering::Release);
     }
 }
@@ -98,10 +116,13 @@ impl Sequence<'_> {
 impl Drop for Sequence<'_> {
     fn drop(&mut self) {
         if self.change {
-            let mut open = self.numbers.open();
-            open.remove(&self.number);
-            self.numbers.publish_lowest(&open);
-            self.numbers.closed.notify_one();
+            let mut changes = self.numbers.changes();
+            changes.open.remove(&self.number);
+            changes.held.insert(self.number);
+            let lowest = changes.open.first().copied().unwrap_or(u64::MAX);
+            changes.held.retain(|number| *number > lowest);
+            self.numbers.publish_lowest(&changes);
+            self.numbers.closed.notify_all();
         }
     }
 }
@@ -140,14 +161,17 @@ mod tests {
             let numbers = &numbers;
             scope.spawn(move || {
                 let next = numbers.begin(true);
-                sender.send(numbers.open().len()).unwrap();
+                sender.send(numbers.changes().count()).unwrap();
                 drop(next);
             });
             // Reads don't wait.
             drop(numbers.begin(false));
             assert!(receiver.try_recv().is_err());
+            // The last one's answer is still remembered for the first one's sake.
             open.pop();
-            assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX));
+            assert!(receiver.try_recv().is_err());
+            drop(open.remove(0));
+            assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX - 1));
         });
     }
 

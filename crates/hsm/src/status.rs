@@ -61,6 +61,7 @@ fn describe(hsm: &Hsm, member: &Member, digest: bool, reply: &mut StatusReply) {
     reply.committed = node.committed;
     reply.applied = node.applied;
     reply.transactions = member.node.counters().fsyncs;
+    reply.changing = node.changing;
     reply.cut_off_ms = match node.contact {
         Contact::Connected => 0,
         Contact::CutOff { for_ } => u64::try_from(for_.as_millis()).unwrap_or(u64::MAX).max(1),

@@ -186,6 +186,7 @@ impl<'a> Cluster<'a> {
                 "uptime-seconds": status.uptime_seconds,
                 "memory-bytes": status.memory_bytes,
                 "transactions": status.transactions,
+                "changing": status.changing,
                 "version": status.version,
             }),
         };

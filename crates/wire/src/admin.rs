@@ -424,6 +424,9 @@ pub struct StatusReply {
     /// Transactions of its store since the process started, each with one fsync.
     #[prost(uint64, tag = "31")]
     pub transactions: u64,
+    /// Who votes is changing: the loss of one HSM may be the loss of the majority meanwhile.
+    #[prost(bool, tag = "32")]
+    pub changing: bool,
 }
 
 /// What an HSM does now.
