@@ -171,7 +171,7 @@ mod tests {
             open.pop();
             assert!(receiver.try_recv().is_err());
             drop(open.remove(0));
-            assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX - 1));
+            assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX));
         });
     }
 
