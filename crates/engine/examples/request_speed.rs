@@ -1,7 +1,7 @@
 //! How long a request takes through [`Connection::handle`], without a network: one thread, P-256 and
 //! AES-GCM, over a replicator in memory.
 //!
-//! `cargo run --release -p strongroom-engine --example speed`
+//! `cargo run --release -p strongroom-engine --example request_speed`
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
 
