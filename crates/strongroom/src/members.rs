@@ -209,7 +209,9 @@ pub(crate) fn tell_addresses(region: &Region, hsms: &[HsmDescription]) -> Result
                         || member.port_offset != u32::from(hsm.port_offset))
             })
         };
-        let moved: Vec<_> = hsms.iter().filter(moved).collect();
+        // An HSM knows its own from its start, and says it by itself.
+        let others = hsms.iter().filter(|hsm| hsm.hsm_id != to.hsm_id);
+        let moved: Vec<_> = others.filter(moved).collect();
         if moved.is_empty() {
             continue;
         }
