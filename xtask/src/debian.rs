@@ -15,13 +15,17 @@ const PACKAGES: &[(&str, &str)] = &[
     ("p11-kit", "the peer with a process border"),
     ("openjdk-17-jdk-headless", "keytool and jarsigner with keys in the token"),
     ("libp11-kit-dev", "a pkcs11.h to compile C programs with"),
-    ("nginx-light", "a TLS server with its key in the HSM"),
-    ("python3-venv", "suites that others wrote in Python"),
-    ("golang-go", "suites that others wrote in Go"),
     ("iproute2", "network namespaces of the tests"),
     ("nftables", "partitions between HSMs"),
     ("gdb", "a dump of a client's memory, searched for secrets"),
     ("binutils", "strings and nm"),
+];
+
+/// What the long forms need beside.
+const LONG_FORMS: &[(&str, &str)] = &[
+    ("nginx-light", "a TLS server with its key in the HSM"),
+    ("python3-venv", "suites that others wrote in Python"),
+    ("golang-go", "suites that others wrote in Go"),
 ];
 
 /// What stands in for a package where it works: a toolchain from elsewhere.
@@ -31,15 +35,16 @@ const INSTEAD: &[(&str, &[&str])] = &[
 ];
 
 /// Installs what is missing where it may, and otherwise names it and fails.
-pub(crate) fn ensure() -> Result {
+pub(crate) fn ensure(full: bool) -> Result {
+    let packages = [PACKAGES, if full { LONG_FORMS } else { &[] }].concat();
     let missing: Vec<&str> =
-        PACKAGES.iter().map(|(name, _)| *name).filter(|name| !installed(name)).collect();
+        packages.iter().map(|(name, _)| *name).filter(|name| !installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let hint = format!("apt-get install --no-install-recommends {}", missing.join(" "));
     if !is_root() {
-        let uses: Vec<String> = PACKAGES
+        let uses: Vec<String> = packages
             .iter()
             .filter(|(name, _)| missing.contains(name))
             .map(|(name, usage)| format!("  {name}: {usage}"))
