@@ -17,7 +17,7 @@ mod token;
 
 pub use c_program::compile;
 pub use cluster::SmallDisk;
-pub use load::{Load, Report, logged_in};
+pub use load::{Load, Report, StopAtEnd, logged_in};
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
 pub use network::Network;
 pub use process::{hsm_process, kill_hard, signal, stop};

@@ -285,8 +285,8 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Lets the workers end also where a check fails, so that the failure is seen.
-struct StopAtEnd<'a>(&'a AtomicBool);
+/// Sets a flag when dropped: lets workers end also where a check fails, so that the failure is seen.
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {

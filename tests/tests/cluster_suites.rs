@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom_tests::{Program, Region, full, kill_hard, program};
+use strongroom_tests::{Program, Region, StopAtEnd, full, kill_hard, program};
 
 /// Between two kills at least.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -54,14 +54,6 @@ fn while_hsms_are_killed(region: &Region, work: impl FnOnce()) -> usize {
         drop(stop);
         killer.join().expect("the killer's count")
     })
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Where what the package registries give is kept between runs.

@@ -1,11 +1,10 @@
 //! kill -9 of a region's HSM while applications sign over TLS, and `strongroom up`: no call fails.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::{CK_OBJECT_HANDLE, CKM_ECDSA};
-use strongroom_tests::{Module, Region, kill_hard, release};
+use strongroom_tests::{Module, Region, StopAtEnd, kill_hard, logged_in};
 
 const THREADS: usize = 8;
 const KILLS: usize = 3;
@@ -21,16 +20,8 @@ struct Keys {
 #[test]
 fn no_call_fails_while_the_hsm_is_killed_and_started_again() {
     let region = Region::up("restart");
-    let config = patient_config(&region);
-    // SAFETY: the test's only thread so far; the module reads these at C_Initialize.
-    unsafe {
-        std::env::set_var("STRONGROOM_CONFIG", config);
-        std::env::remove_var("STRONGROOM_DIR");
-        std::env::remove_var("STRONGROOM_PERSONALITY");
-    }
-    let module = Module::open(&release().join("libstrongroom_pkcs11.so")).expect("C_Initialize");
+    let module = logged_in(&region.patient_config(), region.variable("CLOUDHSM_PIN"));
     let session = module.session().expect("a session");
-    module.login(session, region.variable("CLOUDHSM_PIN")).expect("a login");
     let (public, private) = module.p256_pair(session, Some("restart")).expect("a key pair");
     let aes = module.aes_key(session, true).expect("an AES key");
     let keys = Keys { public, private, aes };
@@ -52,24 +43,6 @@ fn no_call_fails_while_the_hsm_is_killed_and_started_again() {
         drop(stop);
     });
     module.finalize().expect("C_Finalize");
-}
-
-/// The region's configuration for clients that wait longer than by default: the disk of a busy machine
-/// may take many seconds for what a start writes.
-fn patient_config(region: &Region) -> PathBuf {
-    let given = std::fs::read(region.variable("STRONGROOM_CONFIG")).expect("client.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&given).expect("an object");
-    config["patience_ms"] = 60_000.into();
-    region.scratch.write("patient.json", config.to_string())
-}
-
-/// Lets the workers end also where a check fails, so that the failure is seen.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Signs, verifies and encrypts until told to stop; each call must succeed.
