@@ -66,6 +66,17 @@ impl Hash {
         }
     }
 
+    /// The type of keys that are for the HMAC of this hash alone (`CKK_SHA256_HMAC`, …).
+    pub fn hmac_key_type(self) -> u64 {
+        match self {
+            Self::Sha1 => ck::CKK_SHA_1_HMAC,
+            Self::Sha224 => ck::CKK_SHA224_HMAC,
+            Self::Sha256 => ck::CKK_SHA256_HMAC,
+            Self::Sha384 => ck::CKK_SHA384_HMAC,
+            Self::Sha512 => ck::CKK_SHA512_HMAC,
+        }
+    }
+
     /// The hash of a mask generation function (`CKG_MGF1_…`).
     pub fn from_mgf(mgf: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|hash| hash.mgf() == mgf)

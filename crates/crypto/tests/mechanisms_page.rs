@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cryptoki_sys::*;
-use strongroom_crypto::mechanism::{Kind, MECHANISMS, Mechanism};
+use strongroom_crypto::mechanism::{Family, MECHANISMS, Mechanism};
 
 const HEAD: &str = "\
 # Mechanisms
@@ -29,10 +29,10 @@ C_GetMechanismInfo: bits for RSA, EC and CKM_GENERIC_SECRET_KEY_GEN, bytes for A
 #[test]
 fn the_mechanisms_page_equals_the_table() {
     let mut text = String::from(HEAD);
-    for group in GROUPS {
-        write!(text, "\n## {}\n\n", group.title).expect("a string");
+    for (family, title) in Family::ALL {
+        write!(text, "\n## {title}\n\n").expect("a string");
         text.push_str("| mechanism | number | key | size | functions |\n|---|---|---|---|---|\n");
-        let rows = MECHANISMS.iter().filter(|mechanism| (group.holds)(mechanism.operation));
+        let rows = MECHANISMS.iter().filter(|row| row.operation.facts().family == *family);
         for row in rows.clone() {
             writeln!(
                 text,
@@ -48,7 +48,7 @@ fn the_mechanisms_page_equals_the_table() {
         text.push('\n');
         let mut told: Vec<&str> = Vec::new();
         for row in rows {
-            let note = note(row.operation);
+            let note = row.operation.facts().note;
             if !note.is_empty() && !told.contains(&note) {
                 told.push(note);
                 writeln!(text, "- {note}").expect("a string");
@@ -67,113 +67,11 @@ fn the_mechanisms_page_equals_the_table() {
 }
 
 #[test]
-fn every_mechanism_is_in_one_group() {
+fn every_family_has_its_section() {
     for mechanism in MECHANISMS {
-        let groups = GROUPS.iter().filter(|group| (group.holds)(mechanism.operation)).count();
-        assert_eq!(groups, 1, "{}", mechanism.name);
-    }
-}
-
-/// A section of the page.
-struct Group {
-    title: &'static str,
-    holds: fn(Kind) -> bool,
-}
-
-const GROUPS: &[Group] = &[
-    Group {
-        title: "Making keys",
-        holds: |kind| {
-            matches!(
-                kind,
-                Kind::GenerateAes | Kind::GenerateGeneric | Kind::GenerateRsa | Kind::GenerateEc
-            )
-        },
-    },
-    Group {
-        title: "RSA",
-        holds: |kind| matches!(kind, Kind::RsaPkcs | Kind::RsaPss | Kind::RsaOaep),
-    },
-    Group { title: "ECDSA", holds: |kind| kind == Kind::Ecdsa },
-    Group { title: "HMAC", holds: |kind| kind == Kind::Hmac },
-    Group { title: "Digests", holds: |kind| kind == Kind::Digest },
-    Group {
-        title: "AES",
-        holds: |kind| {
-            matches!(
-                kind,
-                Kind::AesGcm
-                    | Kind::AesGcmWithIv
-                    | Kind::AesCbc
-                    | Kind::AesCbcPad
-                    | Kind::AesEcb
-                    | Kind::AesCtr
-            )
-        },
-    },
-    Group {
-        title: "AES key wrap",
-        holds: |kind| {
-            matches!(kind, Kind::AesKeyWrap | Kind::AesKeyWrapPad | Kind::AesKeyWrapPkcs5)
-        },
-    },
-];
-
-/// What a caller should know of it; the same words for all mechanisms of a kind.
-fn note(kind: Kind) -> &'static str {
-    match kind {
-        Kind::GenerateAes => "CKM_AES_KEY_GEN: CKA_VALUE_LEN is 16, 24 or 32.",
-        Kind::GenerateGeneric => "CKM_GENERIC_SECRET_KEY_GEN: CKA_VALUE_LEN is in bytes.",
-        Kind::GenerateRsa => {
-            "CKM_RSA_PKCS_KEY_PAIR_GEN and CKM_RSA_X9_31_KEY_PAIR_GEN are the same generator: \
-             probable primes as FIPS 186-5 has them, not X9.31's auxiliary primes. CKA_PUBLIC_EXPONENT \
-             is odd, from 65,537 up to 4 bytes; without it, it is 65,537."
-        }
-        Kind::GenerateEc => {
-            "CKM_EC_KEY_PAIR_GEN: CKA_EC_PARAMS is the DER object identifier of a named curve."
-        }
-        Kind::RsaPkcs => {
-            "CKM_RSA_PKCS signs what it gets, a DER DigestInfo as a rule. Its decryption and \
-             unwrapping give no error for bad padding but other bytes (implicit rejection), so that \
-             nobody learns from it."
-        }
-        Kind::RsaPss => {
-            "PSS: hashAlg is the mechanism's hash, mgf any of CKG_MGF1_SHA1 to SHA512, the salt up to \
-             what the modulus has room for. CKM_RSA_PKCS_PSS takes the digest."
-        }
-        Kind::RsaOaep => "OAEP: any hash and mask function of SHA-1 to SHA-512, and a label.",
-        Kind::Ecdsa => {
-            "ECDSA signatures are r || s, each as long as the curve's field. CKM_ECDSA takes the digest, of \
-             which the leftmost bits count (FIPS 186-5, 6.4)."
-        }
-        Kind::Hmac => "The whole MAC; there is no CKM_…_HMAC_GENERAL.",
-        Kind::Digest => "Digests are made in the library and need no login.",
-        Kind::AesGcm => {
-            "CKM_AES_GCM in personality `cloudhsm`: the HSM makes the IV. Give 12 zero bytes, into \
-             which it is written. In personality `token` the caller's IV counts, of 1 to 256 bytes. \
-             ulTagBits is a multiple of 8 up to 128. Ciphertext and tag are one piece; decryption \
-             gives nothing before the tag is checked."
-        }
-        Kind::AesGcmWithIv => {
-            "CKM_CLOUDHSM_AES_GCM puts the HSM's IV, 12 bytes, in front of the ciphertext, and expects \
-             it there."
-        }
-        Kind::AesCbc => "CKM_AES_CBC and CKM_AES_ECB take whole blocks of 16 bytes.",
-        Kind::AesCbcPad => "CKM_AES_CBC_PAD pads as PKCS#7.",
-        Kind::AesEcb => "",
-        Kind::AesCtr => {
-            "CKM_AES_CTR: ulCounterBits from 1 to 128; a counter never wraps within an operation."
-        }
-        Kind::AesKeyWrap => {
-            "CKM_AES_KEY_WRAP (RFC 3394): what is wrapped has whole blocks of 8 bytes. Key wrap works on keys only: a key \
-             that could also C_Decrypt would lay open what it wrapped."
-        }
-        Kind::AesKeyWrapPad => {
-            "CKM_AES_KEY_WRAP_KWP (RFC 5649). CKM_AES_KEY_WRAP_PAD, whose padding PKCS#11 2.40 leaves open, is the same."
-        }
-        Kind::AesKeyWrapPkcs5 => {
-            "CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: RFC 3394 after PKCS#5 padding to 8 bytes."
-        }
+        let family = mechanism.operation.facts().family;
+        let sections = Family::ALL.iter().filter(|(other, _)| *other == family).count();
+        assert_eq!(sections, 1, "{}", mechanism.name);
     }
 }
 
@@ -206,7 +104,14 @@ fn functions(mechanism: &Mechanism) -> String {
         (CKF_DECRYPT, "decrypt"),
         (CKF_WRAP, "wrap"),
         (CKF_UNWRAP, "unwrap"),
+        (CKF_DERIVE, "derive"),
     ];
     let offered = names.iter().filter(|(flag, _)| mechanism.offers(*flag)).map(|(_, name)| *name);
-    offered.collect::<Vec<_>>().join(", ")
+    let mut text = offered.collect::<Vec<_>>().join(", ");
+    let hidden = names.iter().filter(|(flag, _)| mechanism.not_fips & flag != 0);
+    let hidden = hidden.map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    if !hidden.is_empty() {
+        write!(text, " (not in FIPS mode: {hidden})").expect("a string");
+    }
+    text
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Hash, Kind, Mechanism, mechanism};
+use strongroom_crypto::{Kind, Mechanism, mechanism};
 use strongroom_vault::{Action, Flags, Handle, Meta, attributes};
 use strongroom_wire::limits;
 use strongroom_wire::message::{
@@ -48,14 +48,9 @@ const VERIFY: Purpose = purpose(CKF_VERIFY, Flags::VERIFY);
 const ENCRYPT: Purpose = purpose(CKF_ENCRYPT, Flags::ENCRYPT);
 const DECRYPT: Purpose = purpose(CKF_DECRYPT, Flags::DECRYPT);
 
-/// The functions that a mechanism has here. FIPS mode: "RSA PKCS#1 v1.5 wrap, unwrap, encrypt,
-/// decrypt refused (signatures stay)".
+/// The functions that a mechanism has here.
 pub(crate) fn offered(mechanism: &Mechanism, fips_mode: bool) -> u64 {
-    if fips_mode && mechanism.operation == Kind::RsaPkcs {
-        mechanism.flags & !(CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP)
-    } else {
-        mechanism.flags
-    }
+    if fips_mode { mechanism.flags & !mechanism.not_fips } else { mechanism.flags }
 }
 
 pub(crate) fn mechanism_invalid() -> Error {
@@ -227,7 +222,7 @@ fn check_key(purpose: Purpose, mechanism: &Mechanism, meta: &Meta) -> Result<(),
     if !is_key {
         return Err(Error::caller(purpose.handle_invalid, "this object is not a key"));
     }
-    if !type_fits(mechanism, meta.key_type) {
+    if !meta.key_type.is_some_and(|key_type| mechanism.takes(key_type)) {
         return Err(Error::caller(
             purpose.type_inconsistent,
             format!("{} takes another type of key", mechanism.name),
@@ -240,22 +235,6 @@ fn check_key(purpose: Purpose, mechanism: &Mechanism, meta: &Meta) -> Result<(),
         ));
     }
     Ok(())
-}
-
-fn type_fits(mechanism: &Mechanism, key_type: Option<u64>) -> bool {
-    if mechanism.key_type == key_type {
-        return true;
-    }
-    // A key for one HMAC (CKK_SHA256_HMAC) is for no other.
-    let own = match mechanism.hash {
-        Some(Hash::Sha1) => CKK_SHA_1_HMAC,
-        Some(Hash::Sha224) => CKK_SHA224_HMAC,
-        Some(Hash::Sha256) => CKK_SHA256_HMAC,
-        Some(Hash::Sha384) => CKK_SHA384_HMAC,
-        Some(Hash::Sha512) => CKK_SHA512_HMAC,
-        None => return false,
-    };
-    mechanism.operation == Kind::Hmac && key_type == Some(own)
 }
 
 fn check_input(mechanism: &Mechanism, data: &[u8], prehashed: bool) -> Result<(), Error> {

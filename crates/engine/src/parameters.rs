@@ -1,12 +1,13 @@
 //! Mechanism parameters: from the wire to what the mechanisms take.
 
+use strongroom_crypto::mechanism::Form;
 use strongroom_crypto::{Hash, Kind, Mechanism, Params};
 use strongroom_vault::Personality;
 use strongroom_wire::message::{GcmParameter, OaepParameter, Parameter, PssParameter};
 
 use crate::error::Error;
 
-/// An AES block, and so the IV of CBC and the counter block of CTR, in bytes.
+/// An AES block, and so the counter block of CTR, in bytes.
 const BLOCK_BYTES: usize = 16;
 /// The initial value of RFC 3394, in bytes.
 const KEY_WRAP_IV_BYTES: usize = 8;
@@ -29,43 +30,22 @@ pub(crate) fn read<'a>(
     parameter: Option<&'a Parameter>,
 ) -> Result<Params<'a>, Error> {
     let wrong = || Error::parameter(format!("{} takes another parameter", mechanism.name));
-    match mechanism.operation {
-        Kind::AesCbc | Kind::AesCbcPad | Kind::AesCtr => match parameter {
-            Some(Parameter::Iv(iv)) if iv.len() == BLOCK_BYTES => Ok(Params::Iv(iv)),
-            _ => Err(wrong()),
-        },
-        Kind::AesGcm | Kind::AesGcmWithIv => match parameter {
-            Some(Parameter::Gcm(gcm)) if gcm.iv.len() <= GCM_IV_BYTES_MAX => Ok(read_gcm(gcm)),
-            _ => Err(wrong()),
-        },
-        Kind::RsaPss => match parameter {
-            Some(Parameter::Pss(pss)) => read_pss(mechanism, pss),
-            _ => Err(wrong()),
-        },
-        Kind::RsaOaep => match parameter {
-            Some(Parameter::Oaep(oaep)) => read_oaep(oaep),
-            _ => Err(wrong()),
-        },
-        Kind::AesKeyWrap | Kind::AesKeyWrapPkcs5 => match parameter {
-            None => Ok(Params::None),
-            Some(Parameter::Iv(iv)) if iv.is_empty() => Ok(Params::None),
-            Some(Parameter::Iv(iv)) if iv.len() == KEY_WRAP_IV_BYTES => Ok(Params::Iv(iv)),
-            _ => Err(wrong()),
-        },
-        Kind::GenerateAes
-        | Kind::GenerateGeneric
-        | Kind::GenerateRsa
-        | Kind::GenerateEc
-        | Kind::RsaPkcs
-        | Kind::Ecdsa
-        | Kind::Hmac
-        | Kind::Digest
-        | Kind::AesEcb
-        | Kind::AesKeyWrapPad => match parameter {
-            None => Ok(Params::None),
-            Some(Parameter::Iv(iv)) if iv.is_empty() => Ok(Params::None),
-            Some(_) => Err(wrong()),
-        },
+    match (mechanism.parameter(), parameter) {
+        (Form::None | Form::KeyWrapIv, None) => Ok(Params::None),
+        (Form::None | Form::KeyWrapIv, Some(Parameter::Iv(iv))) if iv.is_empty() => {
+            Ok(Params::None)
+        }
+        (Form::KeyWrapIv, Some(Parameter::Iv(iv))) if iv.len() == KEY_WRAP_IV_BYTES => {
+            Ok(Params::Iv(iv))
+        }
+        (Form::Iv(length), Some(Parameter::Iv(iv))) if iv.len() == length => Ok(Params::Iv(iv)),
+        (Form::Counter, Some(Parameter::Iv(iv))) if iv.len() == BLOCK_BYTES => Ok(Params::Iv(iv)),
+        (Form::Gcm, Some(Parameter::Gcm(gcm))) if gcm.iv.len() <= GCM_IV_BYTES_MAX => {
+            Ok(read_gcm(gcm))
+        }
+        (Form::Pss, Some(Parameter::Pss(pss))) => read_pss(mechanism, pss),
+        (Form::Oaep, Some(Parameter::Oaep(oaep))) => read_oaep(oaep),
+        _ => Err(wrong()),
     }
 }
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_crypto::mechanism::Kind;
+use strongroom_crypto::mechanism::{Cut, Mechanism as Entry};
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{self, Decrypt, Encrypt, Operation, Parameter};
 use strongroom_wire::wipe::Wiped;
@@ -19,7 +19,7 @@ use crate::abi::mechanism::Mechanism;
 use crate::abi::raw::IvPlace;
 use crate::error::{Ckr, Result};
 use crate::key_info::{self, KeyInfo};
-use crate::mechanism::{self, BLOCK, Parsed};
+use crate::mechanism::{self, Parsed};
 use crate::module::{Module, wide};
 
 /// Which way.
@@ -31,29 +31,14 @@ pub(crate) enum Direction {
     Decrypt,
 }
 
-/// How a mechanism's data can be cut.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mode {
-    /// Whole blocks, each on its own.
-    Ecb,
-    /// Whole blocks, chained.
-    Cbc,
-    /// Blocks, chained, and a padded last one.
-    CbcPad,
-    /// A key stream, by blocks.
-    Ctr,
-    /// Not at all; this many bytes of IV and tag are added.
-    Aead(usize),
-    /// Not at all; RSA.
-    Rsa,
-}
-
 /// An operation between C_EncryptInit or C_DecryptInit and its end.
 pub(crate) struct Cipher {
     key: u64,
     direction: Direction,
-    mode: Mode,
-    kind: u64,
+    entry: &'static Entry,
+    cut: Cut,
+    /// What an encryption makes longer: the tag, and an IV in front.
+    more: usize,
     parameter: Option<Parameter>,
     chain: Chain,
     counter_bits: u32,
@@ -67,11 +52,11 @@ pub(crate) struct Cipher {
 }
 
 /// What one shot hands on to the next.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Chain {
-    /// CBC's next IV or CTR's next counter.
-    block: [u8; BLOCK],
-    /// CTR: blocks until the counter would wrap.
+    /// The next IV or counter block; empty where blocks stand alone.
+    iv: Vec<u8>,
+    /// Blocks until a counter would wrap.
     blocks_left: u128,
 }
 
@@ -103,37 +88,27 @@ impl Cipher {
     }
 
     fn new(direction: Direction, parsed: Parsed, key: u64, info: Arc<KeyInfo>) -> Result<Self> {
-        let tag_bytes = match &parsed.wire.parameter {
-            Some(Parameter::Gcm(gcm)) => gcm.tag_bits as usize / 8,
+        let cut = parsed.entry.operation.facts().cut;
+        let more = match (&parsed.wire.parameter, cut) {
+            (Some(Parameter::Gcm(gcm)), Cut::Sealed(front)) => front + gcm.tag_bits as usize / 8,
             _ => 0,
         };
-        let mode = match parsed.entry.operation {
-            Kind::AesEcb => Mode::Ecb,
-            Kind::AesCbc => Mode::Cbc,
-            Kind::AesCbcPad => Mode::CbcPad,
-            Kind::AesCtr => Mode::Ctr,
-            Kind::AesGcm => Mode::Aead(tag_bytes),
-            Kind::AesGcmWithIv => Mode::Aead(mechanism::GCM_IV + tag_bytes),
-            Kind::RsaPkcs | Kind::RsaOaep => Mode::Rsa,
-            _ => return Err(Ckr(CKR_MECHANISM_INVALID)),
+        let iv = match &parsed.wire.parameter {
+            Some(Parameter::Iv(iv)) => iv.clone(),
+            _ => Vec::new(),
         };
-        let block = match (&parsed.wire.parameter, mode) {
-            (Some(Parameter::Iv(iv)), Mode::Cbc | Mode::CbcPad | Mode::Ctr) => {
-                iv.as_slice().try_into().map_err(|_| Ckr(CKR_MECHANISM_PARAM_INVALID))?
-            }
-            _ => [0; BLOCK],
-        };
-        let blocks_left = match mode {
-            Mode::Ctr => counters_left(block, parsed.counter_bits),
+        let blocks_left = match cut {
+            Cut::Counted(_) => counters_left(counter(&iv)?, parsed.counter_bits),
             _ => 0,
         };
         Ok(Self {
             key,
             direction,
-            mode,
-            kind: parsed.wire.kind,
+            entry: parsed.entry,
+            cut,
+            more,
             parameter: parsed.wire.parameter,
-            chain: Chain { block, blocks_left },
+            chain: Chain { iv, blocks_left },
             counter_bits: parsed.counter_bits,
             iv_place: parsed.iv_place,
             waits_for_pin: info.always_authenticate && direction == Direction::Decrypt,
@@ -151,12 +126,15 @@ impl Cipher {
     /// Bytes that an Update with `input` more bytes gives.
     pub(crate) fn update_length(&self, input: usize) -> usize {
         let all = self.held.len() + input;
-        match self.mode {
-            Mode::Aead(_) | Mode::Rsa => 0,
-            Mode::CbcPad if self.direction == Direction::Decrypt => {
-                all.saturating_sub(1) / BLOCK * BLOCK
+        match self.cut {
+            Cut::Whole | Cut::Sealed(_) => 0,
+            Cut::Padded(block, _) if self.direction == Direction::Decrypt => {
+                all.saturating_sub(1) / block * block
             }
-            Mode::Ecb | Mode::Cbc | Mode::CbcPad | Mode::Ctr => all / BLOCK * BLOCK,
+            Cut::Blocks(block)
+            | Cut::Chained(block)
+            | Cut::Padded(block, _)
+            | Cut::Counted(block) => all / block * block,
         }
     }
 
@@ -173,7 +151,7 @@ impl Cipher {
         }
         let (first, rest) = input.split_at(now - self.held.len());
         let mut output = room(now)?;
-        let mut chain = self.chain;
+        let mut chain = self.chain.clone();
         self.shots(target, first, &mut chain, &mut output)?;
         self.chain = chain;
         self.held.clear();
@@ -184,14 +162,13 @@ impl Cipher {
     /// The most bytes that ending with `input` more bytes gives, and whether it is exactly that.
     pub(crate) fn finish_length(&self, input: usize) -> (usize, bool) {
         let all = self.held.len() + input;
-        match (self.mode, self.direction) {
-            (Mode::Ecb | Mode::Cbc | Mode::Ctr, _) => (all, true),
-            (Mode::CbcPad, Direction::Encrypt) => (all / BLOCK * BLOCK + BLOCK, true),
-            (Mode::CbcPad, Direction::Decrypt) => (all, false),
-            (Mode::Aead(more), Direction::Encrypt) => (all + more, true),
-            (Mode::Aead(more), Direction::Decrypt) => (all.saturating_sub(more), true),
-            (Mode::Rsa, Direction::Encrypt) => (self.info.bytes, true),
-            (Mode::Rsa, Direction::Decrypt) => (self.info.bytes, false),
+        let rsa = self.entry.key_type == Some(wide(CKK_RSA));
+        match (self.cut, self.direction) {
+            (Cut::Padded(block, _), Direction::Encrypt) => (all / block * block + block, true),
+            (Cut::Padded(..), Direction::Decrypt) => (all, false),
+            (Cut::Whole, direction) if rsa => (self.info.bytes, direction == Direction::Encrypt),
+            (_, Direction::Encrypt) => (all + self.more, true),
+            (_, Direction::Decrypt) => (all.saturating_sub(self.more), true),
         }
     }
 
@@ -200,30 +177,25 @@ impl Cipher {
     pub(crate) fn finish(&self, target: Target<'_>, input: &[u8]) -> Result<Wiped> {
         let all = self.held.len() + input.len();
         let decrypts = self.direction == Direction::Decrypt;
-        let blocks_only = match self.mode {
-            Mode::Ecb | Mode::Cbc => true,
-            Mode::CbcPad => decrypts,
-            Mode::Ctr | Mode::Aead(_) | Mode::Rsa => false,
+        let whole_blocks = match self.cut {
+            Cut::Blocks(block) | Cut::Chained(block) => all.is_multiple_of(block),
+            Cut::Padded(block, _) if decrypts => all > 0 && all.is_multiple_of(block),
+            _ => true,
         };
-        let too_short = match self.mode {
-            Mode::CbcPad => decrypts && all == 0,
-            Mode::Aead(more) => decrypts && all < more,
-            _ => false,
-        };
-        if blocks_only && !all.is_multiple_of(BLOCK) || too_short {
+        if !whole_blocks || decrypts && all < self.more {
             return Err(self.length_error());
         }
-        let mut chain = self.chain;
-        match self.mode {
-            Mode::Ecb | Mode::Cbc | Mode::Ctr => {
+        let mut chain = self.chain.clone();
+        match self.cut {
+            Cut::Blocks(_) | Cut::Chained(_) | Cut::Counted(_) => {
                 let mut output = room(all)?;
                 self.shots(target, input, &mut chain, &mut output)?;
                 Ok(output)
             }
-            Mode::CbcPad => {
-                // All but the last piece go as plain CBC. The last has the padding.
+            Cut::Padded(block, _) => {
+                // All but the last piece go without padding. The last has it.
                 let before = all.saturating_sub(1) / DATA_BYTES_MAX * DATA_BYTES_MAX;
-                let mut output = room(all + BLOCK)?;
+                let mut output = room(all + block)?;
                 let last = if before == 0 {
                     [&self.held, input].concat()
                 } else {
@@ -231,12 +203,12 @@ impl Cipher {
                     self.shots(target, first, &mut chain, &mut output)?;
                     last.to_vec()
                 };
-                let parameter = Some(Parameter::Iv(chain.block.to_vec()));
-                let last = self.shot(target, self.kind, parameter, last)?;
+                let parameter = Some(Parameter::Iv(chain.iv));
+                let last = self.shot(target, self.entry.kind, parameter, last)?;
                 output.extend_from_slice(&last);
                 Ok(output)
             }
-            Mode::Aead(_) | Mode::Rsa => {
+            Cut::Whole | Cut::Sealed(_) => {
                 let aad = match &self.parameter {
                     Some(Parameter::Gcm(gcm)) => gcm.aad.len(),
                     _ => 0,
@@ -245,7 +217,7 @@ impl Cipher {
                     return Err(self.length_error());
                 }
                 let data = [&self.held, input].concat();
-                self.shot(target, self.kind, self.parameter.clone(), data)
+                self.shot(target, self.entry.kind, self.parameter.clone(), data)
             }
         }
     }
@@ -276,44 +248,46 @@ impl Cipher {
         chain: &mut Chain,
         output: &mut Wiped,
     ) -> Result<()> {
-        let kind = match self.mode {
-            Mode::CbcPad => wide(CKM_AES_CBC),
-            _ => self.kind,
+        let kind = match self.cut {
+            Cut::Padded(_, plain) => plain,
+            _ => self.entry.kind,
         };
-        let parameter = match self.mode {
-            Mode::Ecb => None,
-            _ => Some(Parameter::Iv(chain.block.to_vec())),
-        };
+        let parameter = (!chain.iv.is_empty()).then(|| Parameter::Iv(chain.iv.clone()));
         let length = data.len();
-        let next_counter = match self.mode {
-            Mode::Ctr => Some(self.advance(chain, length)?),
+        if let Cut::Counted(block) = self.cut {
+            chain.iv = self.advance(chain, length.div_ceil(block) as u128)?;
+        }
+        // The ciphertext block that the next shot chains on is the input's or the output's.
+        let last = |bytes: &[u8]| match self.cut {
+            Cut::Chained(block) | Cut::Padded(block, _) => {
+                bytes.len().checked_sub(block).map(|at| bytes[at..].to_vec())
+            }
             _ => None,
         };
-        let last_of_input = data.last_chunk::<BLOCK>().copied();
+        let last_input = last(&data);
         let result = self.shot(target, kind, parameter, data)?;
         if result.len() != length {
             return Err(crate::error::unexpected_reply());
         }
-        let last_ciphertext = match self.direction {
-            Direction::Encrypt => result.last_chunk::<BLOCK>().copied(),
-            Direction::Decrypt => last_of_input,
+        let ciphertext = match self.direction {
+            Direction::Encrypt => last(&result),
+            Direction::Decrypt => last_input,
         };
-        if let Some(next) = next_counter.or(last_ciphertext) {
-            chain.block = next;
+        if let Some(next) = ciphertext {
+            chain.iv = next;
         }
         output.extend_from_slice(&result);
         Ok(())
     }
 
-    /// CTR's counter after `length` bytes. PKCS#11 2.40 mechanisms, section 2.10.3: the counter is
-    /// the block's last `ulCounterBits` bits, and data that would make it wrap is out of range.
-    fn advance(&self, chain: &mut Chain, length: usize) -> Result<[u8; BLOCK]> {
-        let blocks = length.div_ceil(BLOCK) as u128;
+    /// The counter block after `blocks` blocks. PKCS#11 2.40 mechanisms, section 2.10.3: the counter
+    /// is the block's last `ulCounterBits` bits, and data that would make it wrap is out of range.
+    fn advance(&self, chain: &mut Chain, blocks: u128) -> Result<Vec<u8>> {
         chain.blocks_left = chain.blocks_left.checked_sub(blocks).ok_or(self.length_error())?;
-        let counter = u128::from_be_bytes(chain.block);
+        let counter = counter(&chain.iv)?;
         let mask = counter_mask(self.counter_bits);
         let next = (counter & !mask) | (counter.wrapping_add(blocks) & mask);
-        Ok(next.to_be_bytes())
+        Ok(next.to_be_bytes().to_vec())
     }
 
     /// One request.
@@ -356,10 +330,15 @@ fn counter_mask(bits: u32) -> u128 {
     u128::MAX >> (128 - bits)
 }
 
+/// A CTR block as a number.
+fn counter(iv: &[u8]) -> Result<u128> {
+    iv.try_into().map(u128::from_be_bytes).map_err(|_| Ckr(CKR_MECHANISM_PARAM_INVALID))
+}
+
 /// Blocks that a counter can count before it wraps.
-fn counters_left(block: [u8; BLOCK], bits: u32) -> u128 {
+fn counters_left(counter: u128, bits: u32) -> u128 {
     let mask = counter_mask(bits);
-    (mask - (u128::from_be_bytes(block) & mask)).saturating_add(1)
+    (mask - (counter & mask)).saturating_add(1)
 }
 
 /// Space for output. A caller may claim a buffer larger than this machine's memory: that is an

@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 
 use cryptoki_sys::*;
 use strongroom_crypto::Curve;
-use strongroom_crypto::mechanism::{Kind, Mechanism};
+use strongroom_crypto::mechanism::Mechanism;
 use strongroom_wire::message::AttributeReply;
 
 use crate::error::{Ckr, Result};
@@ -89,12 +89,7 @@ impl KeyInfo {
     /// Whether the key can serve `mechanism` in the way of `usage` (one CKF_ flag).
     fn check(&self, mechanism: &Mechanism, usage: CK_FLAGS) -> Result<()> {
         let secret = self.class == wide(CKO_SECRET_KEY);
-        // HMAC takes generic secrets and keys of its own type; the HSM knows which.
-        let type_fits = match mechanism.operation {
-            Kind::Hmac => secret,
-            _ => mechanism.key_type.is_none_or(|key_type| key_type == self.key_type),
-        };
-        if !type_fits {
+        if mechanism.key_type.is_some() && !mechanism.takes(self.key_type) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }
         let private = usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP) != 0;

@@ -6,7 +6,7 @@
 
 use cryptoki_sys::*;
 use strongroom_crypto::Hash;
-use strongroom_crypto::mechanism::{self, Kind};
+use strongroom_crypto::mechanism::{self, Form, Kind};
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{self, GcmParameter, OaepParameter, Parameter, PssParameter};
 
@@ -15,10 +15,8 @@ use crate::abi::raw::IvPlace;
 use crate::error::{Ckr, Result};
 use crate::module::wide;
 
-/// AES's block and CBC's IV, in bytes.
-pub(crate) const BLOCK: usize = 16;
-/// The IV that the HSM makes for GCM, in bytes.
-pub(crate) const GCM_IV: usize = 12;
+/// The longest initial value of AES key wrap that is looked at, in bytes.
+const KEY_WRAP_IV_BYTES_MAX: usize = 16;
 /// The longest IV (GCM allows any; real ones have 12 bytes).
 const IV_BYTES_MAX: usize = 256;
 /// The longest OAEP label, in bytes.
@@ -45,11 +43,17 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
     let entry = mechanism::find(kind).ok_or(Ckr(CKR_MECHANISM_INVALID))?;
     let mut iv_place = None;
     let mut counter_bits = 0;
-    let parameter = match entry.operation {
-        Kind::RsaPss => Some(Parameter::Pss(pss(given, entry.hash)?)),
-        Kind::RsaOaep => Some(Parameter::Oaep(oaep(given)?)),
-        Kind::AesCbc | Kind::AesCbcPad => Some(Parameter::Iv(iv(given, BLOCK)?)),
-        Kind::AesCtr => {
+    let parameter = match entry.parameter() {
+        Form::None => {
+            if given.parameter().len() != 0 {
+                return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+            }
+            None
+        }
+        Form::Pss => Some(Parameter::Pss(pss(given, entry.hash)?)),
+        Form::Oaep => Some(Parameter::Oaep(oaep(given)?)),
+        Form::Iv(length) => Some(Parameter::Iv(iv(given, length)?)),
+        Form::Counter => {
             let ctr = given.ctr()?;
             counter_bits = u32::try_from(ctr.ulCounterBits)
                 .ok()
@@ -57,9 +61,9 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
                 .ok_or(Ckr(CKR_MECHANISM_PARAM_INVALID))?;
             Some(Parameter::Iv(ctr.cb.to_vec()))
         }
-        Kind::AesGcm | Kind::AesGcmWithIv => {
+        Form::Gcm => {
             let gcm = given.gcm()?;
-            let iv = bounded(gcm.iv.at_most(IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?);
+            let iv = gcm.iv.at_most(IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec();
             let made_by_hsm = cloudhsm && iv.iter().all(|&byte| byte == 0);
             if made_by_hsm {
                 iv_place = gcm.iv_place;
@@ -69,26 +73,17 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
             }
             Some(Parameter::Gcm(GcmParameter {
                 iv,
-                aad: bounded(gcm.aad.at_most(DATA_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?),
+                aad: gcm.aad.at_most(DATA_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
                 tag_bits: tag_bits(gcm.tag_bits)?,
             }))
         }
-        Kind::AesKeyWrap | Kind::AesKeyWrapPad | Kind::AesKeyWrapPkcs5 => {
-            let iv = given.parameter().at_most(BLOCK, CKR_MECHANISM_PARAM_INVALID)?;
+        Form::KeyWrapIv => {
+            let iv =
+                given.parameter().at_most(KEY_WRAP_IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?;
             (!iv.is_empty()).then(|| Parameter::Iv(iv.to_vec()))
-        }
-        _ => {
-            if given.parameter().len() != 0 {
-                return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
-            }
-            None
         }
     };
     Ok(Parsed { entry, wire: message::Mechanism { kind, parameter }, iv_place, counter_bits })
-}
-
-fn bounded(bytes: &[u8]) -> Vec<u8> {
-    bytes.to_vec()
 }
 
 fn iv(given: &Mechanism<'_>, bytes: usize) -> Result<Vec<u8>> {

@@ -4,9 +4,15 @@
 //! A line says only what works: a flag stands here when the function behind it does. What a
 //! personality or FIPS mode hides on top of that is policy, and the engine's.
 
+mod kind;
+
+use std::sync::LazyLock;
+
 use cryptoki_sys as ck;
 
 use crate::Hash;
+
+pub use kind::{Cut, Facts, Family, Form, Keys, Kind};
 
 // AWS CloudHSM's own numbers, as its public header `cloudhsm_pkcs11_vendor_defs.h` names them.
 // The wire crate's `vendor` module has the same ones for everybody else: this crate depends on
@@ -21,50 +27,6 @@ pub const CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x
 /// RFC 5649 key wrap with padding.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x216f;
 
-/// What a mechanism does, whatever its number: the implementation that it selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// [`crate::generate_secret`] of an AES key.
-    GenerateAes,
-    /// [`crate::generate_secret`] of a generic secret.
-    GenerateGeneric,
-    /// [`crate::generate_rsa`].
-    GenerateRsa,
-    /// [`crate::generate_ec`].
-    GenerateEc,
-    /// RSASSA-PKCS1-v1_5 and RSAES-PKCS1-v1_5 (RFC 8017). Without a hash: the data is what is
-    /// padded (a DigestInfo, mostly).
-    RsaPkcs,
-    /// RSASSA-PSS (RFC 8017). Without a hash: the data is the hash.
-    RsaPss,
-    /// RSAES-OAEP (RFC 8017).
-    RsaOaep,
-    /// ECDSA (FIPS 186-5), signatures as r || s. Without a hash: the data is the hash.
-    Ecdsa,
-    /// HMAC (FIPS 198-1).
-    Hmac,
-    /// A hash function.
-    Digest,
-    /// AES-GCM (SP 800-38D): ciphertext || tag.
-    AesGcm,
-    /// AES-GCM with an IV made here: IV (12 bytes) || ciphertext || tag.
-    AesGcmWithIv,
-    /// AES-CBC (SP 800-38A) of whole blocks.
-    AesCbc,
-    /// AES-CBC with PKCS#7 padding.
-    AesCbcPad,
-    /// AES-ECB of whole blocks.
-    AesEcb,
-    /// AES-CTR.
-    AesCtr,
-    /// AES key wrap (RFC 3394, SP 800-38F KW) of whole 8-byte blocks.
-    AesKeyWrap,
-    /// AES key wrap with padding (RFC 5649, SP 800-38F KWP).
-    AesKeyWrapPad,
-    /// AES key wrap (RFC 3394) after PKCS#5 padding to 8-byte blocks.
-    AesKeyWrapPkcs5,
-}
-
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Mechanism {
@@ -77,6 +39,8 @@ pub struct Mechanism {
     /// The functions that it works with (`CKF_SIGN`, …), and for elliptic curves the
     /// `CKF_EC_…` that C_GetMechanismInfo shows.
     pub flags: u64,
+    /// Of `flags`, what FIPS mode refuses.
+    pub not_fips: u64,
     /// Smallest key, in the unit that PKCS#11 gives the mechanism: bits for RSA, EC and generic
     /// secret generation, bytes for AES and HMAC, 0 for digests.
     pub min_size: u64,
@@ -93,12 +57,39 @@ impl Mechanism {
     pub fn offers(&self, flags: u64) -> bool {
         self.flags & flags == flags
     }
+
+    /// Whether it works with keys of the type `CKK_…`. A key for one HMAC (`CKK_SHA256_HMAC`) is for
+    /// no other.
+    pub fn takes(&self, key_type: u64) -> bool {
+        self.key_type == Some(key_type)
+            || self.operation == Kind::Hmac
+                && self.hash.is_some_and(|hash| hash.hmac_key_type() == key_type)
+    }
+
+    /// The form of its parameter.
+    pub fn parameter(&self) -> Form {
+        self.operation.facts().parameter
+    }
+
+    /// Takes functions out of FIPS mode.
+    const fn not_fips(mut self, flags: u64) -> Self {
+        self.not_fips = flags;
+        self
+    }
 }
 
 /// The line of a mechanism number.
 pub fn find(kind: u64) -> Option<&'static Mechanism> {
-    MECHANISMS.iter().find(|mechanism| mechanism.kind == kind)
+    let at = BY_NUMBER.binary_search_by_key(&kind, |mechanism| mechanism.kind).ok()?;
+    BY_NUMBER.get(at).copied()
 }
+
+/// The table by rising number.
+static BY_NUMBER: LazyLock<Vec<&'static Mechanism>> = LazyLock::new(|| {
+    let mut rows: Vec<_> = MECHANISMS.iter().collect();
+    rows.sort_unstable_by_key(|mechanism| mechanism.kind);
+    rows
+});
 
 /// Smallest RSA modulus that is generated or imported, in bits.
 pub const RSA_BITS_MIN: u32 = 2048;
@@ -118,28 +109,18 @@ const DIGEST: u64 = ck::CKF_DIGEST;
 const EC: u64 = ck::CKF_EC_F_P | ck::CKF_EC_NAMEDCURVE | ck::CKF_EC_UNCOMPRESS;
 
 const fn line(kind: u64, name: &'static str, operation: Kind, flags: u64) -> Mechanism {
-    let (key_type, min_size, max_size) = match operation {
-        Kind::GenerateRsa | Kind::RsaPkcs | Kind::RsaPss | Kind::RsaOaep => {
-            (Some(ck::CKK_RSA), RSA_BITS_MIN as u64, RSA_BITS_MAX as u64)
-        }
-        Kind::GenerateEc | Kind::Ecdsa => (Some(ck::CKK_EC), 256, 521),
-        Kind::GenerateGeneric => {
-            (Some(ck::CKK_GENERIC_SECRET), 8, 8 * GENERIC_SECRET_BYTES_MAX as u64)
-        }
-        Kind::Hmac => (Some(ck::CKK_GENERIC_SECRET), 1, GENERIC_SECRET_BYTES_MAX as u64),
-        Kind::Digest => (None, 0, 0),
-        Kind::GenerateAes
-        | Kind::AesGcm
-        | Kind::AesGcmWithIv
-        | Kind::AesCbc
-        | Kind::AesCbcPad
-        | Kind::AesEcb
-        | Kind::AesCtr
-        | Kind::AesKeyWrap
-        | Kind::AesKeyWrapPad
-        | Kind::AesKeyWrapPkcs5 => (Some(ck::CKK_AES), 16, 32),
-    };
-    Mechanism { kind, name, key_type, flags, min_size, max_size, hash: None, operation }
+    let Keys { key_type, min, max } = operation.facts().keys;
+    Mechanism {
+        kind,
+        name,
+        key_type,
+        flags,
+        not_fips: 0,
+        min_size: min,
+        max_size: max,
+        hash: None,
+        operation,
+    }
 }
 
 const fn hashed(
@@ -162,7 +143,8 @@ pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_RSA_X9_31_KEY_PAIR_GEN, "CKM_RSA_X9_31_KEY_PAIR_GEN", Kind::GenerateRsa, GENERATE_PAIR),
     line(ck::CKM_EC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", Kind::GenerateEc, GENERATE_PAIR | EC),
 
-    line(ck::CKM_RSA_PKCS, "CKM_RSA_PKCS", Kind::RsaPkcs, SIGN | ENCRYPT | WRAP),
+    // FIPS mode: "RSA PKCS#1 v1.5 wrap, unwrap, encrypt, decrypt refused (signatures stay)".
+    line(ck::CKM_RSA_PKCS, "CKM_RSA_PKCS", Kind::RsaPkcs, SIGN | ENCRYPT | WRAP).not_fips(ENCRYPT | WRAP),
     hashed(ck::CKM_SHA1_RSA_PKCS, "CKM_SHA1_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha1),
     hashed(ck::CKM_SHA224_RSA_PKCS, "CKM_SHA224_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha224),
     hashed(ck::CKM_SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha256),
