@@ -11,6 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use strongroom_client::config::{RetryMode, Server};
 use strongroom_client::fleet::{Fleet, HsmKey, Journey, Look, PONG, Setback, Step, Watch};
+use strongroom_client::seen::{Asked, Seen};
 use strongroom_wire::message::{
     Attach, Hello, Login, Operation, Outcome, Reply, Request, Retry, Role, Topology,
 };
@@ -93,7 +94,7 @@ pub struct Client {
     key: Ed25519KeyPair,
     ticket: Vec<u8>,
     sequence: u64,
-    seen: u64,
+    seen: Seen,
     /// Of the HSM that the request under way went to, when it was sent.
     answers: u32,
     /// The client's luck.
@@ -126,7 +127,7 @@ impl Client {
             key,
             ticket: Vec::new(),
             sequence: 0,
-            seen: 0,
+            seen: Seen::new(),
             answers: 0,
             dice,
             wrote: 0,
@@ -213,7 +214,6 @@ impl Client {
 
     /// What a reply says beside its outcome.
     fn took(&mut self, reply: &Reply) {
-        self.seen = self.seen.max(reply.log_index);
         if reply.topology > self.fleet.topology()
             && let Some(key) = self.current
             && let Ok(answer) = self.exchange(key, 0, Operation::Topology(Topology {}))
@@ -326,11 +326,13 @@ impl Client {
         operation: Operation,
     ) -> Result<Answer, (Setback, bool)> {
         let Some(line) = self.lines.get(&key) else { return Err((Setback::Broken, false)) };
+        let asked = self.seen.ask(&operation);
         let request = Request {
             api_level: 1,
             sequence,
             lowest_unanswered: sequence,
-            seen_index: self.seen,
+            seen_index: asked.seen,
+            needs_index: asked.needs,
             session: 1,
             operation: Some(operation),
         };
@@ -354,7 +356,7 @@ impl Client {
                     });
                     if let Some(answer) = back {
                         self.fleet.answered(key, self.now());
-                        return received(answer);
+                        return self.received(asked, answer);
                     }
                     if pong == Some(true) {
                         self.fleet.answered(key, self.now());
@@ -372,9 +374,15 @@ impl Client {
                 (answer, waiting)
             });
             if let Some(answer) = answer {
-                return received(answer);
+                return self.received(asked, answer);
             }
         }
+    }
+
+    fn received(&self, asked: Asked, answer: Received) -> Result<Answer, (Setback, bool)> {
+        let Ok(Ok(answer)) = answer else { return Err((Setback::Broken, true)) };
+        self.seen.answered(asked, &answer.reply);
+        Ok(answer)
     }
 
     /// Logs in, with all that this takes. The status.
@@ -414,10 +422,3 @@ impl Client {
 }
 
 type Received = Result<Result<Answer, Lost>, oneshot::error::RecvError>;
-
-fn received(answer: Received) -> Result<Answer, (Setback, bool)> {
-    match answer {
-        Ok(Ok(answer)) => Ok(answer),
-        _ => Err((Setback::Broken, true)),
-    }
-}

@@ -30,6 +30,7 @@ use crate::{
     numbers::Numbers,
     objects::Objects,
     pool::Pool,
+    seen::Seen,
     site::Sites,
 };
 
@@ -90,6 +91,7 @@ pub(crate) struct Inner {
     pub(crate) client_id: [u8; 16],
     process: u32,
     pub(crate) numbers: Numbers,
+    pub(crate) seen: Seen,
     pub(crate) logins: Logins,
     pub(crate) objects: Objects,
     pub(crate) pool: Pool,
@@ -129,6 +131,7 @@ impl Client {
             client_id,
             process: std::process::id(),
             numbers: Numbers::new(),
+            seen: Seen::new(),
             logins: Logins::new(),
             objects: Objects::new(),
             pool: Pool::new(),

@@ -20,6 +20,7 @@
 //! - `login`: the ticket and the key that proves it.
 //! - `objects`: session objects, so that they outlive their HSM.
 //! - `local`: the HSM that is started on demand.
+//! - [`seen`]: how new a state a request needs.
 //! - [`fleet`]: what is known of the HSMs, and where a request goes.
 //! - [`identify`]: who answers at an address, for the configure tools.
 //! - [`client`]: [`Client`], which ties these together.
@@ -39,6 +40,7 @@ mod numbers;
 mod objects;
 mod pool;
 mod requests;
+pub mod seen;
 mod site;
 mod socket;
 pub mod trust;

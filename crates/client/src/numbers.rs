@@ -1,5 +1,4 @@
-//! The numbers that go with a request: its sequence, the lowest sequence still without an answer,
-//! and the highest log index seen.
+//! The numbers that go with a request: its sequence, and the lowest sequence still without an answer.
 //!
 //! A change keeps its sequence when it is sent again, so the HSM gives the first answer instead of
 //! doing it twice. What must hold: `lowest` is never above the sequence of a change that is still
@@ -20,7 +19,6 @@ use strongroom_wire::limits::REMEMBERED_REPLIES_MAX;
 pub(crate) struct Numbers {
     next: AtomicU64,
     lowest: AtomicU64,
-    seen_index: AtomicU64,
     changes: Mutex<Changes>,
     closed: Condvar,
 }
@@ -53,7 +51,6 @@ impl Numbers {
         Self {
             next: AtomicU64::new(1),
             lowest: AtomicU64::new(1),
-            seen_index: AtomicU64::new(0),
             changes: Mutex::default(),
             closed: Condvar::new(),
         }
@@ -81,19 +78,6 @@ impl Numbers {
     /// The lowest sequence of a change whose answer has not been seen.
     pub(crate) fn lowest_unanswered(&self) -> u64 {
         self.lowest.load(Ordering::Acquire)
-    }
-
-    /// The highest log index that an answer has carried.
-    pub(crate) fn seen_index(&self) -> u64 {
-        self.seen_index.load(Ordering::Acquire)
-    }
-
-    /// Takes note of an answer's log index.
-    pub(crate) fn saw(&self, log_index: u64) {
-        // Most answers bring nothing new; a plain load leaves the cache line shared.
-        if log_index > self.seen_index.load(Ordering::Relaxed) {
-            self.seen_index.fetch_max(log_index, Ordering::AcqRel);
-        }
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -173,14 +157,6 @@ mod tests {
             drop(open.remove(0));
             assert_eq!(receiver.recv(), Ok(REMEMBERED_REPLIES_MAX));
         });
-    }
-
-    #[test]
-    fn the_seen_index_only_rises() {
-        let numbers = Numbers::new();
-        numbers.saw(7);
-        numbers.saw(3);
-        assert_eq!(numbers.seen_index(), 7);
     }
 
     #[test]

@@ -265,9 +265,10 @@ impl Inner {
     ) -> Result<Reply, Failure> {
         request.api_level = lease.api_level;
         request.lowest_unanswered = self.numbers.lowest_unanswered();
-        request.seen_index = self.numbers.seen_index();
+        let asked = request.operation.as_ref().map(|o| self.seen.ask(o)).unwrap_or_default();
+        (request.seen_index, request.needs_index) = (asked.seen, asked.needs);
         let reply = lease.exchange(request, &mut Waiting { client: self, answers, watch: None })?;
-        self.numbers.saw(reply.log_index);
+        self.seen.answered(asked, &reply);
         Ok(reply)
     }
 

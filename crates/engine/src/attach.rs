@@ -75,7 +75,7 @@ impl Connection {
             let (who, client_key) = match self.login_of(claim.login) {
                 // It may have been opened a moment ago, by way of another HSM.
                 Err(_) => {
-                    self.engine.read_barrier()?;
+                    self.engine.read_barrier(self.call.seen)?;
                     self.login_of(claim.login)?
                 }
                 known => known?,

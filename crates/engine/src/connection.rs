@@ -36,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) sequence: u64,
     pub(crate) lowest_unanswered: u64,
     pub(crate) session: u64,
+    /// The newest state that the client has seen.
+    pub(crate) seen: LogIndex,
 }
 
 /// One client connection. Belongs to one thread.
@@ -96,17 +98,26 @@ impl Connection {
 
     /// Answers one request. Never panics, whatever the request holds.
     pub fn handle(&mut self, request: Request) -> Reply {
-        let Request { api_level, sequence, lowest_unanswered, seen_index, session, operation } =
-            request;
-        self.call = Call { sequence, lowest_unanswered, session };
+        let Request {
+            api_level,
+            sequence,
+            lowest_unanswered,
+            seen_index,
+            session,
+            needs_index,
+            operation,
+        } = request;
+        let seen = LogIndex(seen_index);
+        let needs = needs_index.map_or(seen, |needs| LogIndex(needs).min(seen));
+        self.call = Call { sequence, lowest_unanswered, session, seen };
         self.saw = LogIndex(0);
         let result = match operation {
-            Some(operation) => self.run(api_level, LogIndex(seen_index), operation),
+            Some(operation) => self.run(api_level, needs, operation),
             None => Err(Error::arguments("this HSM does not know the operation")),
         };
         // What the answer reflects must be on disk first, or a crash could take it back.
         let result = self.engine.wait(self.saw).and(result);
-        let log_index = self.saw.max(LogIndex(seen_index)).min(self.durable()).0;
+        let log_index = self.saw.max(seen).min(self.durable()).0;
         let mut session_objects = std::mem::take(&mut self.handed_out);
         let mut retry = Retry::Never;
         let (status, message, outcome) = match result {
@@ -135,7 +146,7 @@ impl Connection {
     fn run(
         &mut self,
         api_level: u32,
-        seen: LogIndex,
+        needs: LogIndex,
         operation: Operation,
     ) -> Result<Option<Outcome>, Error> {
         // Health is answered by an HSM that is behind, too.
@@ -145,10 +156,10 @@ impl Connection {
         if self.engine.is_draining() {
             return Err(ReplicationError::Stopping.into());
         }
-        if seen > self.durable() && self.attached() {
-            self.engine.seen_by_client(seen);
+        if self.call.seen > self.durable() && self.attached() {
+            self.engine.seen_by_client(self.call.seen);
         }
-        self.engine.catch_up(seen)?;
+        self.engine.catch_up(needs)?;
         if let Operation::Hello(hello) = operation {
             return self.hello(&hello).map(Some);
         }

@@ -55,20 +55,23 @@ impl Engine {
     }
 
     /// Waits until everything that was committed before is applied here: before it is said that
-    /// something is not there. One that is cut off answers from what it knows.
-    pub(crate) fn read_barrier(&self) -> Result<(), Error> {
+    /// something is not there. One that is cut off answers from what it knows, where that is no older
+    /// than what its client has seen.
+    pub(crate) fn read_barrier(&self, seen: LogIndex) -> Result<(), Error> {
         if self.is_cut_off() {
-            return Ok(());
+            return self.wait(seen);
         }
         match self.barriers.pass(|| self.replicator.read_barrier()) {
             Ok(index) => self.wait(index),
-            Err(ReplicationError::CutOff) => self.check_contact(),
-            Err(ReplicationError::NoQuorum) if self.is_cut_off() => self.check_contact(),
+            Err(ReplicationError::CutOff) => self.check_contact().and_then(|()| self.wait(seen)),
+            Err(ReplicationError::NoQuorum) if self.is_cut_off() => {
+                self.check_contact().and_then(|()| self.wait(seen))
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Waits until this HSM has what its client has seen.
+    /// Waits until this HSM has what its client has seen, as far as the request needs it.
     ///
     /// Where the majority has not got that either, it is lost: the cluster was recovered from fewer
     /// HSMs, or put back to an older state. The client is served then with what there is, or it would

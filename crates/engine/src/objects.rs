@@ -93,7 +93,7 @@ impl Connection {
         if let Some(found) = self.view(look)? {
             return Ok(found);
         }
-        self.engine.read_barrier()?;
+        self.engine.read_barrier(self.call.seen)?;
         self.view(look)?.ok_or_else(|| Refusal::no_such_object().into())
     }
 

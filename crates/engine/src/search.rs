@@ -48,7 +48,7 @@ impl Connection {
         let after = Handle(request.after);
         if after == Handle(0) {
             // What a search does not find is missing: so it begins with everything committed so far.
-            self.engine.read_barrier()?;
+            self.engine.read_barrier(self.call.seen)?;
         }
         let mut page = self.page(&template, after, max)?;
         let more = page.is_full() || page.unsealed >= UNSEALED_MAX;

@@ -113,7 +113,7 @@ impl Connection {
     /// Everybody may know the users (cloudhsm-cli `user list` needs no login).
     pub(crate) fn list_users(&mut self) -> Result<message::Outcome, Error> {
         // A user who is not among them is missing.
-        self.engine.read_barrier()?;
+        self.engine.read_barrier(self.call.seen)?;
         let users = self.glance(|state| {
             state
                 .users()

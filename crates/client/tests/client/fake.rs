@@ -36,6 +36,7 @@ pub(crate) struct Seen {
     pub(crate) sequence: u64,
     pub(crate) lowest_unanswered: u64,
     pub(crate) seen_index: u64,
+    pub(crate) needs_index: Option<u64>,
     pub(crate) session: u64,
     /// Of the connection, as attached.
     pub(crate) client_id: Vec<u8>,
@@ -367,6 +368,7 @@ impl Shared {
                 sequence: request.sequence,
                 lowest_unanswered: request.lowest_unanswered,
                 seen_index: request.seen_index,
+                needs_index: request.needs_index,
                 session: request.session,
                 client_id: client_id.clone(),
                 logged_in,
@@ -406,6 +408,10 @@ impl Shared {
                     // A script that sets a sequence wants a wrong one.
                     if reply.sequence == 0 {
                         reply.sequence = request.sequence;
+                    }
+                    // As an HSM that has lost nothing.
+                    if reply.log_index == 0 {
+                        reply.log_index = request.seen_index;
                     }
                     reply.topology = self.common.topology.lock().unwrap().version;
                     if frame::write(&mut stream, &reply, FRAME_BYTES_MAX).is_err() {

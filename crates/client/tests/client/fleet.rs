@@ -17,8 +17,8 @@ use strongroom_client::{
     config::{Server, Target},
 };
 use strongroom_wire::message::{
-    Data, GenerateKey, ObjectReply, Operation, Outcome, Random, Reply, Retry, Role, TopologyHsm,
-    TopologyReply,
+    Data, FindObjects, FoundReply, GenerateKey, ObjectReply, Operation, Outcome, Random, Reply,
+    Retry, Role, TopologyHsm, TopologyReply,
 };
 
 use crate::{
@@ -442,6 +442,28 @@ fn what_was_seen_on_one_hsm_is_asked_of_the_next() {
     let requests = cluster.requests("Random");
     assert_ne!(requests[0].0, home);
     assert_eq!(requests[0].1.seen_index, 42);
+    assert_eq!(requests[0].1.needs_index, Some(0), "random bytes need none of that");
+}
+
+#[test]
+fn a_client_goes_on_from_what_a_recovered_cluster_has() {
+    let cluster = Cluster::new(|_, _, operation| match operation {
+        Operation::GenerateKey(_) => Action::Answer(Reply { log_index: 42, ..Reply::default() }),
+        Operation::FindObjects(_) => Action::Answer(Reply {
+            log_index: 17,
+            outcome: Some(Outcome::Found(FoundReply::default())),
+            ..Reply::default()
+        }),
+        _ => willing(operation),
+    });
+    let client = cluster.open();
+    client.call(0, generate()).unwrap();
+    let find = || Operation::FindObjects(FindObjects::default());
+    client.call(0, find()).unwrap();
+    client.call(0, find()).unwrap();
+    let seen: Vec<u64> =
+        cluster.requests("FindObjects").iter().map(|(_, request)| request.seen_index).collect();
+    assert_eq!(seen, [42, 17]);
 }
 
 #[test]

@@ -138,6 +138,29 @@ fn an_object_made_elsewhere_is_found_and_a_hit_asks_nobody() {
 }
 
 #[test]
+fn a_use_that_needs_less_than_its_client_has_seen_waits_for_nothing() {
+    let hsm = Hsm::active();
+    let mut alice = hsm.alice();
+    let key = alice.pair(p256()).1;
+    let (other, link) = follower(&hsm, None);
+    let mut there = other.alice();
+    let ecdsa = |key| sign(key, mechanism(CKM_ECDSA_SHA256), b"data");
+    there.bytes(ecdsa(key));
+    let newer = alice.pair(p256()).1;
+    let before = link.barriers();
+    there.seen_index = alice.seen_index;
+    there.needs_index = Some(0);
+    there.sequence += 1;
+    let reply = there.send(there.sequence, ecdsa(key));
+    assert_eq!(reply.status, CKR_OK);
+    assert!(reply.log_index < alice.seen_index, "the reply says which state it is of");
+    assert_eq!(link.barriers(), before);
+    // What is not there is waited for, whatever the request says.
+    there.bytes(ecdsa(newer));
+    assert_eq!(link.barriers(), before + 1);
+}
+
+#[test]
 fn a_login_made_elsewhere_is_known_though_this_hsm_is_behind() {
     let hsm = Hsm::active();
     let (other, _) = follower(&hsm, None);

@@ -80,11 +80,15 @@ fn what_is_not_known_here_is_answered_from_here_while_it_is_cut_off() {
     let unknown = alice.object(aes(&[]));
     assert_eq!(here.attribute(unknown, CKA_LABEL), Err(CKR_OBJECT_HANDLE_INVALID));
     assert_eq!(here.find(template(&[]), 10), [known]);
-    // But never to a client that has seen more.
-    here.seen_index = alice.seen_index;
-    here.sequence += 1;
-    let get = sign(unknown, mechanism(CKM_ECDSA_SHA256), b"data");
-    assert!(elsewhere(&here.send(here.sequence, get)));
+    // But never to a client that has seen more, whatever it says that it needs.
+    for needs in [None, Some(0)] {
+        here.seen_index = alice.seen_index;
+        here.needs_index = needs;
+        here.sequence += 1;
+        let get = sign(unknown, mechanism(CKM_ECDSA_SHA256), b"data");
+        assert!(elsewhere(&here.send(here.sequence, get)));
+    }
+    here.needs_index = None;
     assert_eq!(other.engine.newest_seen_by_clients().0, alice.seen_index);
     link.cut_off_for(None);
     link.catch_up();

@@ -189,6 +189,7 @@ pub(crate) struct Client {
     pub(crate) session: u64,
     pub(crate) sequence: u64,
     pub(crate) seen_index: u64,
+    pub(crate) needs_index: Option<u64>,
     /// Other connections of the client may wait for answers to lower sequences.
     pub(crate) shared: bool,
     /// Its session objects, as replies gave them.
@@ -209,6 +210,7 @@ impl Client {
             session: 1,
             sequence: 0,
             seen_index: 0,
+            needs_index: None,
             shared: false,
             kept: BTreeMap::new(),
         };
@@ -293,6 +295,7 @@ impl Client {
             sequence,
             lowest_unanswered: if self.shared { 0 } else { sequence },
             seen_index: self.seen_index,
+            needs_index: self.needs_index,
             session: self.session,
             operation: Some(operation),
         });

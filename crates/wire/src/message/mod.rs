@@ -53,13 +53,19 @@ pub struct Request {
     /// The lowest sequence whose reply the client has not seen: older replies may be forgotten.
     #[prost(uint64, tag = "3")]
     pub lowest_unanswered: u64,
-    /// The highest log index that the client has seen: the HSM answers from a state at least as new.
+    /// The highest log index that the client has seen: the HSM answers from a state at least as new,
+    /// unless [`Request::needs_index`] says otherwise.
     #[prost(uint64, tag = "4")]
     pub seen_index: u64,
     /// The application's session (C_OpenSession) that the request belongs to, 0 for none. Session
     /// objects belong to it.
     #[prost(uint64, tag = "5")]
     pub session: u64,
+    /// The log index that the HSM must have applied before it answers, where that is lower than
+    /// [`Request::seen_index`]: a use of a key does not depend on the newest of what its client has
+    /// seen, and need not wait for it while a leader is elected.
+    #[prost(uint64, optional, tag = "6")]
+    pub needs_index: Option<u64>,
     /// What to do.
     #[prost(
         oneof = "Operation",
