@@ -135,6 +135,7 @@ impl Hsm {
             sequence,
             lowest_unanswered: sequence,
             seen_index: 0,
+            needs_index: None,
             session: 1,
             operation: Some(operation),
         })

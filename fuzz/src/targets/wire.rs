@@ -83,6 +83,7 @@ pub(super) fn request_seeds() -> Vec<Vec<u8>> {
                 sequence,
                 lowest_unanswered: sequence,
                 seen_index: 0,
+                needs_index: None,
                 session: 1,
                 operation: Some(operation),
             };

@@ -34,6 +34,7 @@ fn stream(scene: u8, operations: impl IntoIterator<Item = Operation>) -> Vec<u8>
             sequence,
             lowest_unanswered: sequence,
             seen_index: 0,
+            needs_index: None,
             session: 1,
             operation: Some(operation),
         };
