@@ -5,6 +5,7 @@
 //! them first. Nothing here links the product.
 
 mod c_program;
+mod calls;
 mod cluster;
 mod load;
 mod module;
@@ -16,6 +17,7 @@ mod scratch;
 mod token;
 
 pub use c_program::compile;
+pub use calls::{code, with_parameter};
 pub use cluster::SmallDisk;
 pub use load::{Load, Report, StopAtEnd, logged_in};
 pub use module::{Called, Failed, Module, attribute, bytes, plain};

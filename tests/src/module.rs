@@ -56,6 +56,8 @@ macro_rules! call {
     }};
 }
 
+pub(crate) use call;
+
 impl Module {
     /// Loads and initialises a module and takes its first slot with a token.
     ///
@@ -180,7 +182,11 @@ impl Module {
         self.pair(session, CKM_EC_KEY_PAIR_GEN, &public, &private)
     }
 
-    fn pair(
+    /// C_GenerateKeyPair: the public and the private key.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn pair(
         &self,
         session: CK_SESSION_HANDLE,
         kind: CK_MECHANISM_TYPE,

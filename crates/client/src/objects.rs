@@ -268,6 +268,7 @@ pub(crate) fn needs_objects(operation: &Operation) -> bool {
         Operation::Encrypt(m) => is_session_object(m.handle),
         Operation::Decrypt(m) => is_session_object(m.handle),
         Operation::UnwrapKey(m) => is_session_object(m.wrapping_handle),
+        Operation::DeriveKey(m) => is_session_object(m.handle),
         _ => false,
     }
 }

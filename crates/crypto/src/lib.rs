@@ -13,10 +13,12 @@
 
 #![deny(unsafe_code)]
 
+mod agreement;
 #[allow(unsafe_code)]
 mod backend;
 mod cipher;
 mod curve;
+mod derive;
 #[allow(unsafe_code)]
 pub mod descriptors;
 pub mod ed25519;
@@ -35,8 +37,10 @@ mod sign;
 pub mod symmetric;
 mod wrap;
 
+pub use agreement::AgreementKdf;
 pub use cipher::{decrypt, encrypt};
 pub use curve::Curve;
+pub use derive::derive;
 pub use error::Error;
 pub use hash::{Hash, Hasher};
 pub use key::{

@@ -1,6 +1,6 @@
 //! A mechanism's parameter, as [`crate::sign`], [`crate::encrypt`] and [`crate::wrap`] take it.
 
-use crate::{Error, Hash};
+use crate::{AgreementKdf, Error, Hash};
 
 /// The parameter of one operation. Each [`crate::Kind`] takes one of these forms; another one is
 /// [`Error::ParameterInvalid`].
@@ -38,6 +38,15 @@ pub enum Params<'a> {
         mgf: Hash,
         /// The label (`pSourceData`), mostly empty.
         label: &'a [u8],
+    },
+    /// Key agreement with another's public key.
+    Agreement {
+        /// What makes a key of the agreed secret.
+        kdf: AgreementKdf,
+        /// What both sides put into the key derivation function; empty without one.
+        shared_info: &'a [u8],
+        /// The other side's public key: an encoded point (SEC 1).
+        peer: &'a [u8],
     },
 }
 

@@ -53,6 +53,8 @@ pub enum Function {
     Unwrap = 6,
     /// The key left the HSM, wrapped.
     Export = 7,
+    /// As the base key.
+    Derive = 8,
 }
 
 /// One use of a key.

@@ -204,6 +204,7 @@ impl Connection {
             Operation::CopyObject(m) => self.copy_object(m).map(Some),
             Operation::WrapKey(m) => self.wrap_key(&m).map(Some),
             Operation::UnwrapKey(m) => self.unwrap_key(m).map(Some),
+            Operation::DeriveKey(m) => self.derive_key(m).map(Some),
             Operation::DestroyObject(m) => self.destroy_object(&m).map(|()| None),
             Operation::GetAttributes(m) => self.get_attributes(&m).map(Some),
             Operation::SetAttributes(m) => self.set_attributes(m),

@@ -40,6 +40,7 @@ mod contact;
 mod content;
 mod copy;
 mod der;
+mod derive;
 mod desk;
 mod engine;
 mod error;

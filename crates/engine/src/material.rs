@@ -10,6 +10,9 @@ use crate::der;
 use crate::error::Error;
 use crate::template::{require, take, ulong};
 
+/// The longest secret key, in bytes.
+pub(crate) const SECRET_BYTES_MAX: usize = strongroom_crypto::mechanism::GENERIC_SECRET_BYTES_MAX;
+
 /// The key that C_CreateObject's template gives, whose attributes are taken out of `given`; `None`
 /// for an object that is no key.
 ///

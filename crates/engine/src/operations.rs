@@ -34,7 +34,7 @@ pub(crate) struct Purpose {
     pub(crate) type_inconsistent: CK_RV,
 }
 
-const fn purpose(function: u64, permission: Flags) -> Purpose {
+pub(crate) const fn purpose(function: u64, permission: Flags) -> Purpose {
     Purpose {
         function,
         permission,

@@ -1,9 +1,11 @@
 //! Mechanism parameters: from the wire to what the mechanisms take.
 
 use strongroom_crypto::mechanism::Form;
-use strongroom_crypto::{Hash, Kind, Mechanism, Params};
+use strongroom_crypto::{AgreementKdf, Hash, Kind, Mechanism, Params};
 use strongroom_vault::Personality;
-use strongroom_wire::message::{GcmParameter, OaepParameter, Parameter, PssParameter};
+use strongroom_wire::message::{
+    EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
+};
 
 use crate::error::Error;
 
@@ -17,6 +19,8 @@ const GCM_IV_BYTES: usize = 12;
 const GCM_IV_BYTES_MAX: usize = 256;
 /// The longest salt: longer than any RSA modulus has room for, in bytes.
 const SALT_BYTES_MAX: u64 = 512;
+/// The longest data that both sides of an agreement put into their key derivation, in bytes.
+const SHARED_DATA_BYTES_MAX: usize = 16 * 1024;
 
 /// A GCM IV that the HSM made for one encryption.
 pub(crate) type FreshIv = [u8; GCM_IV_BYTES];
@@ -45,6 +49,7 @@ pub(crate) fn read<'a>(
         }
         (Form::Pss, Some(Parameter::Pss(pss))) => read_pss(mechanism, pss),
         (Form::Oaep, Some(Parameter::Oaep(oaep))) => read_oaep(oaep),
+        (Form::Ecdh, Some(Parameter::Ecdh(ecdh))) => read_ecdh(ecdh),
         _ => Err(wrong()),
     }
 }
@@ -73,6 +78,16 @@ fn read_oaep(oaep: &OaepParameter) -> Result<Params<'_>, Error> {
     let hash = Hash::from_mechanism(oaep.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
     let mgf = Hash::from_mgf(oaep.mgf).ok_or_else(|| Error::parameter("unknown mask function"))?;
     Ok(Params::Oaep { hash, mgf, label: &oaep.label })
+}
+
+/// The peer's point is still as it was given: [`crate::derive`] knows the curve.
+fn read_ecdh(ecdh: &EcdhParameter) -> Result<Params<'_>, Error> {
+    let kdf = AgreementKdf::from_number(ecdh.kdf)
+        .ok_or_else(|| Error::parameter("unknown key derivation function"))?;
+    if ecdh.shared_data.len() > SHARED_DATA_BYTES_MAX {
+        return Err(Error::parameter("the shared data is too long"));
+    }
+    Ok(Params::Agreement { kdf, shared_info: &ecdh.shared_data, peer: &ecdh.public_data })
 }
 
 /// The IV that the HSM makes for an encryption under AES-GCM, where the caller did not choose one.

@@ -3,7 +3,9 @@
 use cryptoki_sys::*;
 use strongroom_crypto::mechanism::Mechanism as Entry;
 use strongroom_wire::limits::DATA_BYTES_MAX;
-use strongroom_wire::message::{GenerateKey, GenerateKeyPair, Operation, UnwrapKey, WrapKey};
+use strongroom_wire::message::{
+    DeriveKey, GenerateKey, GenerateKeyPair, Operation, UnwrapKey, WrapKey,
+};
 
 use crate::abi::mechanism::Mechanism;
 use crate::abi::raw::{Input, Output};
@@ -139,11 +141,20 @@ pub(crate) fn unwrap(
 /// C_DeriveKey.
 pub(crate) fn derive(
     module: &Module,
+    session: &Session,
     given: &Mechanism<'_>,
+    base_key: CK_OBJECT_HANDLE,
     template: Template<'_>,
 ) -> Result<CK_OBJECT_HANDLE> {
-    template.to_wire()?;
-    offered(module, given, CKF_DERIVE)?;
-    // No mechanism of the table derives, so none is offered for it.
-    Err(Ckr(CKR_MECHANISM_INVALID))
+    let parsed = offered(module, given, CKF_DERIVE)?;
+    let template = template.to_wire()?;
+    admit(session, &template)?;
+    key_info::usable(module, session.handle, wide(base_key), parsed.entry, CKF_DERIVE)?;
+    let request = DeriveKey {
+        handle: wide(base_key),
+        mechanism: Some(parsed.wire),
+        template: Some(template),
+    };
+    let answer = module.hsm.object(session.handle, Operation::DeriveKey(request));
+    key_info::used(module, wide(base_key), answer).map(narrow)
 }

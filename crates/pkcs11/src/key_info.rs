@@ -36,13 +36,14 @@ pub(crate) struct KeyInfo {
 }
 
 /// CKA_ and CKF_ of each use of a key.
-const USAGES: [(CK_ATTRIBUTE_TYPE, CK_FLAGS); 6] = [
+const USAGES: [(CK_ATTRIBUTE_TYPE, CK_FLAGS); 7] = [
     (CKA_ENCRYPT, CKF_ENCRYPT),
     (CKA_DECRYPT, CKF_DECRYPT),
     (CKA_SIGN, CKF_SIGN),
     (CKA_VERIFY, CKF_VERIFY),
     (CKA_WRAP, CKF_WRAP),
     (CKA_UNWRAP, CKF_UNWRAP),
+    (CKA_DERIVE, CKF_DERIVE),
 ];
 
 impl KeyInfo {
@@ -92,7 +93,7 @@ impl KeyInfo {
         if mechanism.key_type.is_some() && !mechanism.takes(self.key_type) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }
-        let private = usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP) != 0;
+        let private = usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP | CKF_DERIVE) != 0;
         if !secret && private != (self.class == wide(CKO_PRIVATE_KEY)) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }

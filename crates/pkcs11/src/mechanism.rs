@@ -8,10 +8,12 @@ use cryptoki_sys::*;
 use strongroom_crypto::Hash;
 use strongroom_crypto::mechanism::{self, Form, Kind};
 use strongroom_wire::limits::DATA_BYTES_MAX;
-use strongroom_wire::message::{self, GcmParameter, OaepParameter, Parameter, PssParameter};
+use strongroom_wire::message::{
+    self, EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
+};
 
 use crate::abi::mechanism::Mechanism;
-use crate::abi::raw::IvPlace;
+use crate::abi::raw::{Input, IvPlace};
 use crate::error::{Ckr, Result};
 use crate::module::wide;
 
@@ -19,7 +21,7 @@ use crate::module::wide;
 const KEY_WRAP_IV_BYTES_MAX: usize = 16;
 /// The longest IV (GCM allows any; real ones have 12 bytes).
 const IV_BYTES_MAX: usize = 256;
-/// The longest OAEP label, in bytes.
+/// The longest OAEP label, and the longest data shared by both sides of ECDH, in bytes.
 const LABEL_BYTES_MAX: usize = 16 * 1024;
 
 /// A mechanism, checked and ready to be sent.
@@ -52,6 +54,7 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
         }
         Form::Pss => Some(Parameter::Pss(pss(given, entry.hash)?)),
         Form::Oaep => Some(Parameter::Oaep(oaep(given)?)),
+        Form::Ecdh => Some(Parameter::Ecdh(ecdh(given)?)),
         Form::Iv(length) => Some(Parameter::Iv(iv(given, length)?)),
         Form::Counter => {
             let ctr = given.ctr()?;
@@ -119,6 +122,18 @@ fn oaep(given: &Mechanism<'_>) -> Result<OaepParameter> {
         hash: wide(raw.hash),
         mgf: wide(raw.mgf),
         label: raw.label.at_most(LABEL_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
+    })
+}
+
+fn ecdh(given: &Mechanism<'_>) -> Result<EcdhParameter> {
+    let raw = given.ecdh()?;
+    let bytes = |input: Input<'_>| {
+        input.at_most(LABEL_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID).map(<[u8]>::to_vec)
+    };
+    Ok(EcdhParameter {
+        kdf: wide(raw.kdf),
+        shared_data: bytes(raw.shared_data)?,
+        public_data: bytes(raw.public_data)?,
     })
 }
 

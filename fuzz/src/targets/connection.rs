@@ -206,6 +206,7 @@ fn for_handles(operation: &mut Operation, mut name: impl FnMut(&mut u64)) {
             name(&mut m.handle);
         }
         Operation::UnwrapKey(m) => name(&mut m.wrapping_handle),
+        Operation::DeriveKey(m) => name(&mut m.handle),
         _ => {}
     }
 }

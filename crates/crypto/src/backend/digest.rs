@@ -185,6 +185,29 @@ pub(crate) fn hkdf_expand_sha256(
     Ok(out)
 }
 
+/// SP 800-56C's one-step key derivation with a hash, to `length` bytes.
+pub(crate) fn one_step_kdf(
+    hash: Hash,
+    secret: &[u8],
+    info: &[u8],
+    length: usize,
+) -> Result<SecretBytes, Failed> {
+    let mut out = SecretBytes::zeroed(length);
+    // SAFETY: secret and info are read by their lengths, and the output has the length that is said.
+    ok(unsafe {
+        sys::SSKDF_digest(
+            out.as_mut_bytes().as_mut_ptr(),
+            length,
+            description(hash),
+            secret.as_ptr(),
+            secret.len(),
+            info.as_ptr(),
+            info.len(),
+        )
+    })?;
+    Ok(out)
+}
+
 /// SHA3-256 of the parts, one after the other.
 pub(crate) fn sha3_256(parts: &[&[u8]]) -> SecretBytes {
     // SAFETY: takes nothing and returns a pointer to a static.

@@ -153,6 +153,23 @@ impl EcKey {
         if length == out.len() { Ok(out) } else { Err(failed()) }
     }
 
+    /// ECDH with a public key on the same curve: the shared point's x, of the field's length.
+    pub(crate) fn agree(&self, peer: &EcKey) -> Result<SecretBytes, Failed> {
+        let mut out = SecretBytes::zeroed(self.curve.field_bytes());
+        // SAFETY: both keys are valid and const; the peer has its point, which lives as long as it;
+        // without a KDF at most the output's length is written.
+        let length = unsafe {
+            sys::ECDH_compute_key(
+                out.as_mut_bytes().as_mut_ptr().cast(),
+                out.len(),
+                sys::EC_KEY_get0_public_key(peer.as_ptr()),
+                self.as_ptr(),
+                None,
+            )
+        };
+        if usize::try_from(length) == Ok(out.len()) { Ok(out) } else { Err(failed()) }
+    }
+
     /// ECDSA over a hash of any length (its leftmost bits count): r || s.
     pub(crate) fn sign(&self, hashed: &[u8]) -> Result<Vec<u8>, Failed> {
         let field = self.curve.field_bytes();

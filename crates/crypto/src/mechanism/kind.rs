@@ -50,6 +50,8 @@ pub enum Kind {
     AesKeyWrapPad,
     /// AES key wrap (RFC 3394) after PKCS#5 padding to 8-byte blocks.
     AesKeyWrapPkcs5,
+    /// ECDH (SP 800-56A) with a key derivation function: see [`crate::derive()`].
+    Ecdh,
 }
 
 /// The keys of a kind: their type, and their sizes in the unit that PKCS#11 gives the mechanism.
@@ -91,6 +93,8 @@ pub enum Form {
     Pss,
     /// CK_RSA_PKCS_OAEP_PARAMS.
     Oaep,
+    /// CK_ECDH1_DERIVE_PARAMS.
+    Ecdh,
 }
 
 /// How the data of an encryption can be cut into requests of its own.
@@ -120,6 +124,8 @@ pub enum Family {
     Rsa,
     /// ECDSA.
     Ecdsa,
+    /// Key agreement.
+    Agreement,
     /// HMAC.
     Hmac,
     /// Digests.
@@ -136,6 +142,7 @@ impl Family {
         (Self::Generation, "Making keys"),
         (Self::Rsa, "RSA"),
         (Self::Ecdsa, "ECDSA"),
+        (Self::Agreement, "Key agreement"),
         (Self::Hmac, "HMAC"),
         (Self::Digests, "Digests"),
         (Self::Aes, "AES"),
@@ -190,6 +197,12 @@ impl Kind {
             Self::Ecdsa => facts(Family::Ecdsa, EC, Form::None, Whole,
                 "ECDSA signatures are r || s, each as long as the curve's field. CKM_ECDSA takes the digest, of \
                  which the leftmost bits count (FIPS 186-5, 6.4)."),
+            Self::Ecdh => facts(Family::Agreement, EC, Form::Ecdh, Whole,
+                "CKM_ECDH1_DERIVE: pPublicData is the peer's point, bare or in its OCTET STRING; one off the curve \
+                 is CKR_MECHANISM_PARAM_INVALID. The KDF is CKD_NULL (the last bytes of the secret, without shared \
+                 data), CKD_SHA1_KDF to CKD_SHA512_KDF (ANSI X9.63) or CKD_SHA1_KDF_SP800 to \
+                 CKD_SHA512_KDF_SP800 (SP 800-56C); the last ten want CKA_VALUE_LEN. A derived key has 14 \
+                 bytes at least. All curves have the cofactor 1, so CKM_ECDH1_COFACTOR_DERIVE is the same."),
             Self::Hmac => facts(Family::Hmac, SECRET, Form::None, Whole,
                 "The whole MAC; there is no CKM_…_HMAC_GENERAL."),
             Self::Digest => facts(Family::Digests, NO_KEY, Form::None, Whole,

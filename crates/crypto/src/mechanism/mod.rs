@@ -97,6 +97,9 @@ pub const RSA_BITS_MIN: u32 = 2048;
 pub const RSA_BITS_MAX: u32 = 4096;
 /// Generated RSA moduli are a multiple of this many bits, as CloudHSM's are.
 pub const RSA_BITS_STEP: u32 = 256;
+/// Shortest key that a derivation gives, in bytes (112 bits, as SP 800-131A asks): of a shorter one
+/// all values can be tried, and so, length by length, a secret be learned byte by byte.
+pub const DERIVED_BYTES_MIN: usize = 14;
 /// Longest generic secret, in bytes, as in CloudHSM.
 pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
 
@@ -106,6 +109,7 @@ const SIGN: u64 = ck::CKF_SIGN | ck::CKF_VERIFY;
 const ENCRYPT: u64 = ck::CKF_ENCRYPT | ck::CKF_DECRYPT;
 const WRAP: u64 = ck::CKF_WRAP | ck::CKF_UNWRAP;
 const DIGEST: u64 = ck::CKF_DIGEST;
+const DERIVE: u64 = ck::CKF_DERIVE;
 const EC: u64 = ck::CKF_EC_F_P | ck::CKF_EC_NAMEDCURVE | ck::CKF_EC_UNCOMPRESS;
 
 const fn line(kind: u64, name: &'static str, operation: Kind, flags: u64) -> Mechanism {
@@ -166,6 +170,10 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_ECDSA_SHA256, "CKM_ECDSA_SHA256", Kind::Ecdsa, SIGN | EC, Hash::Sha256),
     hashed(ck::CKM_ECDSA_SHA384, "CKM_ECDSA_SHA384", Kind::Ecdsa, SIGN | EC, Hash::Sha384),
     hashed(ck::CKM_ECDSA_SHA512, "CKM_ECDSA_SHA512", Kind::Ecdsa, SIGN | EC, Hash::Sha512),
+
+    line(ck::CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", Kind::Ecdh, DERIVE | EC),
+    // The same: all curves here have the cofactor 1.
+    line(ck::CKM_ECDH1_COFACTOR_DERIVE, "CKM_ECDH1_COFACTOR_DERIVE", Kind::Ecdh, DERIVE | EC),
 
     hashed(ck::CKM_SHA_1_HMAC, "CKM_SHA_1_HMAC", Kind::Hmac, SIGN, Hash::Sha1),
     hashed(ck::CKM_SHA224_HMAC, "CKM_SHA224_HMAC", Kind::Hmac, SIGN, Hash::Sha224),

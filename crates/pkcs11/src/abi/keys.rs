@@ -125,19 +125,19 @@ pub(crate) unsafe extern "C" fn C_UnwrapKey(
 pub(crate) unsafe extern "C" fn C_DeriveKey(
     session: CK_SESSION_HANDLE,
     mechanism: CK_MECHANISM_PTR,
-    _base_key: CK_OBJECT_HANDLE,
+    base_key: CK_OBJECT_HANDLE,
     template: CK_ATTRIBUTE_PTR,
     count: CK_ULONG,
     handle: CK_OBJECT_HANDLE_PTR,
 ) -> CK_RV {
-    with_session("C_DeriveKey", session, |module, _| {
+    with_session("C_DeriveKey", session, |module, session| {
         // SAFETY: PKCS#11's contract.
         let mechanism = unsafe { Mechanism::required(mechanism)? };
         // SAFETY: PKCS#11's contract.
         let template = unsafe { Template::new(template, count)? };
         // SAFETY: PKCS#11's contract.
         let mut handle = unsafe { Place::new(handle)? };
-        handle.set(key::derive(module, &mechanism, template)?);
+        handle.set(key::derive(module, session, &mechanism, base_key, template)?);
         Ok(())
     })
 }

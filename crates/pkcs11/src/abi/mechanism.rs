@@ -34,6 +34,16 @@ pub(crate) struct Oaep<'a> {
     pub(crate) label: Input<'a>,
 }
 
+/// CK_ECDH1_DERIVE_PARAMS, with its pointers checked.
+pub(crate) struct Ecdh<'a> {
+    /// CKD_…
+    pub(crate) kdf: CK_EC_KDF_TYPE,
+    /// May be empty.
+    pub(crate) shared_data: Input<'a>,
+    /// The other side's public key.
+    pub(crate) public_data: Input<'a>,
+}
+
 /// CK_GCM_PARAMS as headers before PKCS#11 2.40 had it, without `ulIvBits`; NSS and older Java
 /// still pass it.
 #[repr(C)]
@@ -112,6 +122,19 @@ impl<'a> Mechanism<'a> {
             mgf: raw.mgf,
             // SAFETY: readable for its length by the constructor's contract.
             label: unsafe { pointed(raw.pSourceData.cast_const().cast(), raw.ulSourceDataLen)? },
+        })
+    }
+
+    /// The parameter as CK_ECDH1_DERIVE_PARAMS.
+    pub(crate) fn ecdh(&self) -> Result<Ecdh<'a>> {
+        // SAFETY: a C structure of integers and pointers.
+        let raw: CK_ECDH1_DERIVE_PARAMS = unsafe { self.parameter.as_structure()? };
+        Ok(Ecdh {
+            kdf: raw.kdf,
+            // SAFETY: readable for its length by the constructor's contract.
+            shared_data: unsafe { pointed(raw.pSharedData.cast_const(), raw.ulSharedDataLen)? },
+            // SAFETY: readable for its length by the constructor's contract.
+            public_data: unsafe { pointed(raw.pPublicData.cast_const(), raw.ulPublicDataLen)? },
         })
     }
 

@@ -69,7 +69,7 @@ pub struct Request {
     /// What to do.
     #[prost(
         oneof = "Operation",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
     )]
     pub operation: Option<Operation>,
 }
@@ -134,6 +134,9 @@ pub enum Operation {
     /// C_UnwrapKey.
     #[prost(message, tag = "34")]
     UnwrapKey(UnwrapKey),
+    /// C_DeriveKey.
+    #[prost(message, tag = "35")]
+    DeriveKey(DeriveKey),
     /// C_CloseSession: destroys the session's objects.
     #[prost(message, tag = "36")]
     CloseSession(CloseSession),
@@ -212,6 +215,7 @@ impl Operation {
                 | Self::DestroyObject(_)
                 | Self::SetAttributes(_)
                 | Self::UnwrapKey(_)
+                | Self::DeriveKey(_)
                 | Self::CreateUser(_)
                 | Self::DeleteUser(_)
                 | Self::ChangePassword(_)
@@ -271,7 +275,7 @@ pub enum Outcome {
     /// To [`Random`], [`Decrypt`], [`WrapKey`].
     #[prost(message, tag = "21")]
     Data(Data),
-    /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`].
+    /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`], [`DeriveKey`].
     #[prost(message, tag = "22")]
     Object(ObjectReply),
     /// To [`GenerateKeyPair`].

@@ -122,6 +122,20 @@ pub struct UnwrapKey {
     pub template: Option<Template>,
 }
 
+/// C_DeriveKey.
+#[derive(PartialEq, Message)]
+pub struct DeriveKey {
+    /// The base key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The new key's template.
+    #[prost(message, optional, tag = "3")]
+    pub template: Option<Template>,
+}
+
 /// Bytes.
 #[derive(PartialEq, Message)]
 #[prost(skip_debug)]

@@ -31,7 +31,7 @@ pub struct Mechanism {
     #[prost(uint64, tag = "1")]
     pub kind: u64,
     /// Its parameter.
-    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6")]
     pub parameter: Option<Parameter>,
 }
 
@@ -50,6 +50,9 @@ pub enum Parameter {
     /// CK_RSA_PKCS_OAEP_PARAMS.
     #[prost(message, tag = "5")]
     Oaep(OaepParameter),
+    /// CK_ECDH1_DERIVE_PARAMS.
+    #[prost(message, tag = "6")]
+    Ecdh(EcdhParameter),
 }
 
 /// CK_RSA_PKCS_PSS_PARAMS.
@@ -92,6 +95,20 @@ pub struct OaepParameter {
     /// The label.
     #[prost(bytes = "vec", tag = "3")]
     pub label: Vec<u8>,
+}
+
+/// CK_ECDH1_DERIVE_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct EcdhParameter {
+    /// CKD_…
+    #[prost(uint64, tag = "1")]
+    pub kdf: u64,
+    /// What both sides put into the key derivation function.
+    #[prost(bytes = "vec", tag = "2")]
+    pub shared_data: Vec<u8>,
+    /// The other side's public key: the point, bare or in an OCTET STRING.
+    #[prost(bytes = "vec", tag = "3")]
+    pub public_data: Vec<u8>,
 }
 
 secret_messages! {

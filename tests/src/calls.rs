@@ -1,0 +1,225 @@
+//! Calls of a PKCS#11 module with any mechanism, template and attribute: what tests of single
+//! mechanisms need beside the ordinary programs' calls.
+
+use std::ptr;
+
+use cryptoki_sys::*;
+
+use crate::module::call;
+use crate::{Called, Module};
+
+/// A mechanism whose parameter is `structure`, which must outlive the call.
+#[must_use]
+pub fn with_parameter<T>(kind: CK_MECHANISM_TYPE, structure: &mut T) -> CK_MECHANISM {
+    CK_MECHANISM {
+        mechanism: kind,
+        pParameter: ptr::from_mut(structure).cast(),
+        ulParameterLen: size_of::<T>() as CK_ULONG,
+    }
+}
+
+/// The code of a call, CKR_OK where it succeeded.
+#[must_use]
+pub fn code<T>(called: &Called<T>) -> CK_RV {
+    called.as_ref().err().map_or(CKR_OK, |failed| failed.code)
+}
+
+/// Longer than any output of these tests, in bytes.
+const ROOM: usize = 32 * 1024;
+
+impl Module {
+    /// C_CreateObject.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn create(
+        &self,
+        session: CK_SESSION_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let mut handle = 0;
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_CreateObject(session, start, count, &mut handle))?;
+        Ok(handle)
+    }
+
+    /// C_GenerateKey.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn generate(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let mut handle = 0;
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_GenerateKey(session, &mut mechanism, start, count, &mut handle))?;
+        Ok(handle)
+    }
+
+    /// The value of one attribute.
+    ///
+    /// # Errors
+    /// The code of C_GetAttributeValue.
+    pub fn value(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        kind: CK_ATTRIBUTE_TYPE,
+    ) -> Called<Vec<u8>> {
+        let mut value = vec![0u8; ROOM];
+        let mut wanted = CK_ATTRIBUTE {
+            type_: kind,
+            pValue: value.as_mut_ptr().cast(),
+            ulValueLen: value.len() as CK_ULONG,
+        };
+        call!(self, C_GetAttributeValue(session, object, &mut wanted, 1))?;
+        value.truncate(wanted.ulValueLen as usize);
+        Ok(value)
+    }
+
+    /// C_DeriveKey.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn derive(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        base: CK_OBJECT_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let mut handle = 0;
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_DeriveKey(session, &mut mechanism, base, start, count, &mut handle))?;
+        Ok(handle)
+    }
+
+    /// C_WrapKey.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn wrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        wrapping: CK_OBJECT_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Called<Vec<u8>> {
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        let room = out.as_mut_ptr();
+        call!(self, C_WrapKey(session, &mut mechanism, wrapping, key, room, &mut length))?;
+        out.truncate(length as usize);
+        Ok(out)
+    }
+
+    /// C_UnwrapKey.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn unwrap(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        unwrapping: CK_OBJECT_HANDLE,
+        wrapped: &[u8],
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let mut handle = 0;
+        call!(
+            self,
+            C_UnwrapKey(
+                session,
+                &mut mechanism,
+                unwrapping,
+                wrapped.as_ptr().cast_mut(),
+                wrapped.len() as CK_ULONG,
+                template.as_ptr().cast_mut(),
+                template.len() as CK_ULONG,
+                &mut handle,
+            )
+        )?;
+        Ok(handle)
+    }
+
+    /// C_SignInit and C_Sign.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn sign_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_SignInit(session, &mut mechanism, key))?;
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        call!(self, C_Sign(session, start, count, out.as_mut_ptr(), &mut length))?;
+        out.truncate(length as usize);
+        Ok(out)
+    }
+
+    /// C_VerifyInit and C_Verify.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn verify_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Called {
+        call!(self, C_VerifyInit(session, &mut mechanism, key))?;
+        let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        let (signed, length) = (signature.as_ptr().cast_mut(), signature.len() as CK_ULONG);
+        call!(self, C_Verify(session, start, count, signed, length))
+    }
+
+    /// C_EncryptInit and C_Encrypt.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn encrypt_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_EncryptInit(session, &mut mechanism, key))?;
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        call!(self, C_Encrypt(session, start, count, out.as_mut_ptr(), &mut length))?;
+        out.truncate(length as usize);
+        Ok(out)
+    }
+
+    /// C_DecryptInit and C_Decrypt.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn decrypt_by(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_DecryptInit(session, &mut mechanism, key))?;
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        call!(self, C_Decrypt(session, start, count, out.as_mut_ptr(), &mut length))?;
+        out.truncate(length as usize);
+        Ok(out)
+    }
+}
