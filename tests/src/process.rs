@@ -19,6 +19,21 @@ pub fn hsm_process(folder: &Path) -> Option<u32> {
     })
 }
 
+/// The words that an HSM was started with, for starting it again as a child.
+///
+/// # Panics
+/// Where the process is not there.
+#[must_use]
+pub fn command_line(process: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{process}/cmdline")).expect("a process");
+    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let words = words.skip(1).map(|word| String::from_utf8_lossy(word).into_owned());
+    // The first word is a name, not a path.
+    let path = std::fs::read_link(format!("/proc/{process}/exe")).expect("a program");
+    let path = path.to_string_lossy().into_owned();
+    std::iter::once(path).chain(words.filter(|word| word != "--detached")).collect()
+}
+
 /// kill -9, and waits until the process is no more.
 ///
 /// # Panics

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use strongroom_tests::{Region, kill_hard};
+use strongroom_tests::{Region, command_line, kill_hard};
 
 /// `strongroom`'s exit status after it has destroyed its secrets.
 const ZEROISED: i32 = 3;
@@ -72,17 +72,6 @@ fn damage(path: &Path) {
         bytes[at] ^= 1;
     }
     std::fs::write(path, bytes).expect("a damaged store");
-}
-
-/// The words that a process was started with.
-fn command_line(process: u32) -> Vec<String> {
-    let line = std::fs::read(format!("/proc/{process}/cmdline")).expect("a process");
-    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    let words = words.skip(1).map(|word| String::from_utf8_lossy(word).into_owned());
-    // The first word is a name, not a path.
-    let path = std::fs::read_link(format!("/proc/{process}/exe")).expect("a program");
-    let path = path.to_string_lossy().into_owned();
-    std::iter::once(path).chain(words.filter(|word| word != "--detached")).collect()
 }
 
 /// Starts an HSM as it was started before, with a tamper input.

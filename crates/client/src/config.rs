@@ -97,7 +97,8 @@ pub struct Cluster {
     pub servers: Vec<Server>,
     /// SHA-256 of the cluster key's SubjectPublicKeyInfo, where the client is pinned to it. Where the
     /// cluster gets a new key there are several for a while, the newest last: an HSM with any of them
-    /// is taken, until one has shown a newer key; older ones are refused from then on.
+    /// is taken, until one has shown a newer key; older ones are refused from then on. A client follows
+    /// [`Config::source`]: pins that are written there hold for its next connection.
     pub cluster_keys: Vec<[u8; 32]>,
     /// The id that the cluster's certificate must carry, where it is known.
     pub cluster_id: Option<String>,

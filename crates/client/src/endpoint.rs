@@ -60,10 +60,15 @@ impl Endpoint {
         library_dir: Option<PathBuf>,
     ) -> Result<(Self, Fleet), Error> {
         Ok(match &config.target {
-            Target::Cluster(cluster) => (
-                Self::Cluster(Tls::new(Arc::new(Anchor::open(cluster)?))?),
-                Fleet::new(&cluster.servers, &config.zone),
-            ),
+            Target::Cluster(cluster) => {
+                let mut anchor = Anchor::open(cluster)?;
+                // The program may go to another folder.
+                if let Some(Ok(file)) = config.source.as_deref().map(std::path::absolute) {
+                    anchor = anchor.following(file);
+                }
+                let fleet = Fleet::new(&cluster.servers, &config.zone);
+                (Self::Cluster(Tls::new(Arc::new(anchor))?), fleet)
+            }
             Target::Local { dir } => {
                 let local = Local::new(dir, config.personality, library_dir)?;
                 (Self::Local(local), Fleet::local())

@@ -10,6 +10,7 @@
 //!
 //! - [`config`]: where the HSMs are; reading and editing `client.json`.
 //! - [`trust`]: leaf ← cluster ← customerCA, and nothing else.
+//! - `pins`: which keys of the cluster are taken, also after the file has changed.
 //! - `requests`: the way of one request, from HSM to HSM where it must be.
 //! - `endpoint`: how a connection is made.
 //! - `site`: what is kept for each HSM.
@@ -38,6 +39,7 @@ mod local;
 mod login;
 mod numbers;
 mod objects;
+mod pins;
 mod pool;
 mod requests;
 pub mod seen;

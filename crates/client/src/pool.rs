@@ -136,12 +136,16 @@ impl Pool {
             if let Some(connection) = self.take_from_others(shard, Some(key), Duration::ZERO) {
                 return Taken::Idle(self.lease(connection));
             }
-            // One to another HSM makes room.
+            // One to another HSM makes room. One to this HSM has come back meanwhile.
             let own = lock(&self.shards[shard]).pop();
-            if let Some(other) = own.or_else(|| self.take_from_others(shard, None, Duration::ZERO))
+            if let Some(mut idle) =
+                own.or_else(|| self.take_from_others(shard, None, Duration::ZERO))
             {
+                if idle.site.key == key && idle.is_alive() {
+                    return Taken::Idle(self.lease(idle));
+                }
                 self.gone(1);
-                other.close();
+                idle.close();
                 continue;
             }
             self.wait_for_return();

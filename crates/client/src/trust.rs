@@ -20,11 +20,8 @@
 
 use std::{
     fmt,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustls::{
@@ -38,7 +35,7 @@ use strongroom_pki::{
     certificate_in_pem,
 };
 
-use crate::{Error, config::Cluster, config::hex};
+use crate::{Error, config::Cluster, config::hex, pins::Pins};
 
 /// The check that failed, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +72,7 @@ impl Identity {
 pub struct Anchor {
     certificate: Certificate,
     file: String,
-    /// The newest last; empty where any is taken.
-    cluster_keys: Vec<[u8; 32]>,
-    /// The newest of them that an HSM has shown: a cluster does not go back to an older one, but who
-    /// has stolen an HSM would.
-    newest_shown: AtomicUsize,
+    pins: Pins,
     cluster_id: Option<String>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -97,6 +90,13 @@ impl Anchor {
         Self::from_pem(&pem, path, cluster)
     }
 
+    /// With pins that follow the configuration's file: see [`crate::config::Cluster::cluster_keys`].
+    #[must_use]
+    pub fn following(mut self, file: PathBuf) -> Self {
+        self.pins.follow(file);
+        self
+    }
+
     fn from_pem(pem: &str, path: &Path, cluster: &Cluster) -> Result<Self, Error> {
         let file = path.display().to_string();
         let config = |problem: String| Error::Config(format!("hsm_ca_file {file}: {problem}"));
@@ -108,8 +108,7 @@ impl Anchor {
         let anchor = Self {
             certificate,
             file,
-            cluster_keys: cluster.cluster_keys.clone(),
-            newest_shown: AtomicUsize::new(0),
+            pins: Pins::new(cluster),
             cluster_id: cluster.cluster_id.clone(),
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
         };
@@ -132,6 +131,7 @@ impl Anchor {
         let cluster = parse("the cluster's certificate", cluster)?;
         let leaf = parse("the HSM's certificate", leaf)?;
 
+        self.pins.read_again();
         self.check_anchor()?;
         self.check_cluster(&cluster)?;
         check_leaf(&leaf, &cluster)?;
@@ -188,11 +188,6 @@ impl Anchor {
         Ok(())
     }
 
-    /// The place of a key among those that are pinned.
-    fn generation(&self, cluster_key: &[u8; 32]) -> Option<usize> {
-        self.cluster_keys.iter().position(|pin| pin == cluster_key)
-    }
-
     fn check_names(&self, leaf: &Certificate, cluster: &Certificate) -> Result<Identity, Distrust> {
         let Some(HsmName { cluster_id, hsm_id }) =
             leaf.uris.first().and_then(|uri| HsmName::from_uri(uri))
@@ -221,25 +216,7 @@ impl Anchor {
             ));
         }
         let cluster_key = cluster.public_key_sha256();
-        match self.generation(&cluster_key) {
-            None if !self.cluster_keys.is_empty() => {
-                let pins: Vec<String> = self.cluster_keys.iter().map(|pin| hex(pin)).collect();
-                return refuse(format!(
-                    "pinned key: the cluster's key is {}, the configuration pins {}: if the cluster \
-                     has a new key and you trust it, run `configure-pkcs11 -a` again",
-                    hex(&cluster_key),
-                    pins.join(", ")
-                ));
-            }
-            Some(generation) if generation < self.newest_shown.load(Ordering::Acquire) => {
-                return refuse(format!(
-                    "pinned key: the HSM shows the cluster's key {}, and other HSMs have shown a \
-                     newer one",
-                    hex(&cluster_key)
-                ));
-            }
-            _ => {}
-        }
+        self.pins.check(&cluster_key).map_err(|why| Distrust(format!("pinned key: {why}")))?;
         Ok(Identity { cluster_id, hsm_id, cluster_key })
     }
 }
@@ -375,8 +352,6 @@ pub(crate) fn identity(anchor: &Anchor, chain: &[CertificateDer<'_>]) -> Result<
         .check_names(&leaf.map_err(distrusted)?, &cluster.map_err(distrusted)?)
         .map_err(distrusted)?;
     // The handshake is over: the HSM has proved its leaf's key, and the cluster has issued it.
-    if let Some(generation) = anchor.generation(&identity.cluster_key) {
-        anchor.newest_shown.fetch_max(generation, Ordering::AcqRel);
-    }
+    anchor.pins.shown(&identity.cluster_key);
     Ok(identity)
 }

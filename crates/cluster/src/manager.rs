@@ -128,6 +128,19 @@ async fn look_after(shared: &Shared, raft: &Raft, metrics: &Metrics) -> Result<(
     }
 }
 
+/// Whether who votes is changing, or will as soon as those who answer have caught up: the loss of one HSM
+/// may be the loss of the majority until then. The leader alone knows all of it.
+pub(crate) fn is_changing(shared: &Shared, metrics: &Metrics) -> bool {
+    let joint = metrics.membership_config.membership().get_joint_config().len() > 1;
+    joint || (metrics.state == ServerState::Leader && will_change(shared, metrics))
+}
+
+fn will_change(shared: &Shared, metrics: &Metrics) -> bool {
+    let caught_up = |member: Candidate| Candidate { fit: member.fit || !member.lost, ..member };
+    let members: Vec<Candidate> = candidates(shared, metrics).into_iter().map(caught_up).collect();
+    follow_the_vault(shared, metrics).is_some() || choose(&members).is_some()
+}
+
 fn joint_target(metrics: &Metrics) -> BTreeSet<u64> {
     metrics.membership_config.membership().get_joint_config().last().cloned().unwrap_or_default()
 }

@@ -273,7 +273,7 @@ impl Node {
             committed: self.log.committed().map_or(0, |id| id.index),
             applied: metrics.last_applied.map_or(0, |id| id.index),
             fence: self.shared.fence.get(),
-            changing: metrics.membership_config.membership().get_joint_config().len() > 1,
+            changing: manager::is_changing(&self.shared, &metrics),
             members: metrics.membership_config.membership().nodes().map(member).collect(),
             contact: self.contact(),
         }

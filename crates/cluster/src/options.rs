@@ -179,7 +179,8 @@ pub struct NodeStatus {
     pub applied: u64,
     /// How often the cluster was recovered.
     pub fence: u64,
-    /// Who votes is changing: the old and the new voters have to agree, each by a majority.
+    /// Who votes is changing, or will as soon as those who answer have caught up. The leader knows; the
+    /// others know of a change that is under way.
     pub changing: bool,
     /// All members by number.
     pub members: Vec<MemberStatus>,

@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 mod administration;
+#[cfg(test)]
+mod agreed;
 mod certificates;
 mod clock;
 mod cluster_desk;

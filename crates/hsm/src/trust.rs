@@ -83,27 +83,13 @@ mod tests {
     use std::time::Duration;
 
     use strongroom_store::Rotation;
-    use strongroom_vault::{
-        Actor, ClientId, Command, Entry, JoinPolicy, LogIndex, Personality, State,
-    };
+    use strongroom_vault::{Command, JoinPolicy, Personality, State};
 
     use super::*;
+    use crate::agreed::apply;
     use crate::certificates::own_owner;
 
     const CLUSTER: &str = "cluster-abcdefghijk";
-
-    fn apply(state: &mut State, command: Command) {
-        let index = LogIndex(state.applied().0 + 1);
-        let entry = Entry {
-            time_ms: 1,
-            client: ClientId([0; 16]),
-            sequence: 0,
-            lowest_unanswered: 0,
-            actor: Actor::System,
-            command,
-        };
-        state.apply(index, entry).0.unwrap();
-    }
 
     fn initialised(secrets: &Secrets) -> State {
         let mut state = State::new();

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strongroom_client::config::{Document, Server, Switch, Target};
+use strongroom_client::config::{Cluster, Document, Server, Switch, Target};
 use strongroom_seal::write_atomically;
 use strongroom_wire::admin::StatusReply;
 use strongroom_wire::message::{ClusterPhase, Personality};
@@ -53,7 +53,8 @@ pub(crate) fn complete(
 }
 
 /// Where the cluster has made a new key because the old one may have got out: signs it, and has
-/// clients pin it. Whoever runs this has customerCA, and so is the owner.
+/// clients pin it, at first beside the old one, so that those that run notice nothing. Whoever runs this
+/// has customerCA, and so is the owner.
 ///
 /// # Errors
 /// Where the cluster refuses, or a file does not read.
@@ -87,19 +88,39 @@ pub(crate) fn renew(
     unpinned.cluster_keys.clear();
     let speaks = hsms.iter().find(|hsm| hsm.hsm_id == status.hsm_id).map(server);
     let Some(speaks) = speaks else { return Ok(()) };
-    if strongroom_client::identify(&unpinned, &speaks)?.cluster_key != key {
+    let shown = strongroom_client::identify(&unpinned, &speaks)?.cluster_key;
+    if shown != key {
+        // Before any HSM shows it: programs that run read the pins then, and go on.
+        let mut pins = cluster.cluster_keys.clone();
+        pins.retain(|pin| *pin == shown);
+        pins.push(key);
+        document.set_cluster_keys(&pins);
+        write_atomically(&path, document.to_json().as_bytes())?;
         first_users::install_certificate(region, certificate)?;
         steps.done(format_args!(
             "the cluster's new key, of generation {}, signed with customerCA",
             status.generation
         ));
+        wait_until_shown(&key, &unpinned);
     }
-    if cluster.cluster_keys != [key] {
-        document.set_cluster_key(Some(&key));
+    if shown != key || cluster.cluster_keys != [key] {
+        document.set_cluster_keys(&[key]);
         write_atomically(&path, document.to_json().as_bytes())?;
         steps.done("clients pin the cluster's new key");
     }
     Ok(())
+}
+
+/// Waits until no HSM shows an older key: the pin for that is taken away next. One that does not answer
+/// now shows the new key when it has caught up.
+fn wait_until_shown(key: &[u8; 32], cluster: &Cluster) {
+    let deadline = Instant::now() + PATIENCE;
+    let is_older = |server: &Server| {
+        strongroom_client::identify(cluster, server).is_ok_and(|who| who.cluster_key != *key)
+    };
+    while cluster.servers.iter().any(is_older) && Instant::now() < deadline {
+        thread::sleep(ASK_AGAIN);
+    }
 }
 
 fn server(hsm: &HsmDescription) -> Server {
@@ -113,7 +134,7 @@ fn pin(document: &mut Document, steps: &mut Steps) -> Result<(), Error> {
         return Ok(());
     };
     let identity = strongroom_client::identify(&cluster, server)?;
-    document.set_cluster_key(Some(&identity.cluster_key));
+    document.set_cluster_keys(&[identity.cluster_key]);
     steps.done(format_args!("clients pin the cluster's key: {}", identity.cluster_key_hex()));
     Ok(())
 }

@@ -6,8 +6,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strongroom_wire::admin::{Admission, HsmState, MemberStatus, StatusReply};
-use strongroom_wire::message::{JoinPolicy, MemberRole};
+use strongroom_wire::admin::{Admission, HsmState, StatusReply};
+use strongroom_wire::message::JoinPolicy;
 
 use crate::administration::Administration;
 use crate::error::Error;
@@ -149,7 +149,7 @@ pub(crate) fn join(
     if approvals.is_empty() { Ok(()) } else { Err(Error::Broken(approvals)) }
 }
 
-/// Waits until all HSMs that are members serve.
+/// Waits until all HSMs that are members serve, and as many vote as will.
 ///
 /// # Errors
 /// Where one does not come to that.
@@ -161,7 +161,7 @@ pub(crate) fn settle(region: &Region, hsms: &[HsmDescription]) -> Result<(), Err
             .zip(statuses(region, hsms))
             .filter_map(|(hsm, status)| match status {
                 Ok(status) => match status.state() {
-                    HsmState::Serving if votes_are_settled(&status, hsms.len()) => None,
+                    HsmState::Serving if !status.changing => None,
                     HsmState::Serving => Some("who votes is not settled yet".to_owned()),
                     state => Some(format!("{} is not ready: {}", hsm.hsm_id, word(state))),
                 },
@@ -176,22 +176,6 @@ pub(crate) fn settle(region: &Region, hsms: &[HsmDescription]) -> Result<(), Err
         }
         thread::sleep(ASK_AGAIN);
     }
-}
-
-/// Whether as many vote as will: before that, the loss of one HSM may be the loss of the majority. The
-/// leader knows; where not all members run, it may have to wait for those.
-fn votes_are_settled(status: &StatusReply, running: usize) -> bool {
-    if status.role() != MemberRole::Leader {
-        return true;
-    }
-    let vote = |member: &&MemberStatus| member.role() != MemberRole::Learner;
-    let voters = status.members.iter().filter(vote).count();
-    let wanted = match running {
-        0..=2 => running,
-        3 | 4 => 3,
-        _ => 5,
-    };
-    !status.changing && (voters >= wanted || running < status.members.len())
 }
 
 /// Tells members where the others listen now. Each finds its own address by itself, but where all

@@ -199,8 +199,10 @@ impl<'a> Cluster<'a> {
     fn print(&self, region: &Region, description: &Description) {
         say(format_args!("{} in {}", description.cluster_id, region.dir().display()));
         if let Some(best) = self.best {
+            // Of `automatic` the HSMs warn.
             let policy = best
                 .join_policy
+                .filter(|rule| rule.policy() != JoinPolicy::Automatic)
                 .map_or_else(String::new, |rule| format!("; join policy {}", policy(rule)));
             say(format_args!(
                 "  {}, {} objects, {} users, leader {}{policy}",

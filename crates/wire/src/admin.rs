@@ -424,7 +424,9 @@ pub struct StatusReply {
     /// Transactions of its store since the process started, each with one fsync.
     #[prost(uint64, tag = "31")]
     pub transactions: u64,
-    /// Who votes is changing: the loss of one HSM may be the loss of the majority meanwhile.
+    /// Who votes is changing, or will as soon as those who answer have caught up: the loss of one HSM may
+    /// be the loss of the majority meanwhile. The leader knows; the others know of a change that is under
+    /// way.
     #[prost(bool, tag = "32")]
     pub changing: bool,
 }

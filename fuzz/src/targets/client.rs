@@ -142,7 +142,7 @@ fn edit(document: &mut Document) {
     document.set_log_file(Path::new("run.log"));
     document.set_log_level(LogLevel::Debug);
     document.set_log_rotation(LogRotation::Hourly);
-    document.set_cluster_key(Some(&[7; 32]));
+    document.set_cluster_keys(&[[7; 32]]);
     document.set_cluster_id(None);
     document.set_personality(None);
 }

@@ -18,9 +18,10 @@ pub(super) struct Options {
     /// The customer's CA certificate, which signed the cluster's.
     #[arg(long, value_name = "FILE")]
     pub(super) hsm_ca_cert: Option<PathBuf>,
-    /// The cluster key that the HSMs must have: the SHA-256 of its public key, in hexadecimal.
-    #[arg(long, value_name = "HEX", value_parser = pin)]
-    pub(super) cluster_key: Option<[u8; 32]>,
+    /// The cluster key that the HSMs must have: the SHA-256 of its public key, in hexadecimal. Several
+    /// while the cluster gets a new one, the newest last.
+    #[arg(long, value_name = "HEX", num_args = 1..=8, value_parser = pin)]
+    pub(super) cluster_key: Vec<[u8; 32]>,
     /// Keys may be used before they are on two HSMs. (A key of Strongroom is on a majority of them
     /// before it is there at all.)
     #[arg(long, conflicts_with = "enable_key_availability_check")]

@@ -67,7 +67,9 @@ fn run(options: &Options, environment: &Environment, probe: Probe<'_>) -> Result
     if !options.address.is_empty() {
         let identity = bootstrap(options, &mut document, probe, &mut report)?;
         if let Some(identity) = identity {
-            document.set_cluster_key(Some(&identity.cluster_key));
+            if options.cluster_key.is_empty() {
+                document.set_cluster_keys(&[identity.cluster_key]);
+            }
             let key = identity.cluster_key_hex();
             report += &format!("Cluster:     {}\nCluster key: {key}\n", identity.cluster_id);
         }
@@ -83,8 +85,8 @@ fn apply(options: &Options, document: &mut Document) -> Result<(), Error> {
         // A client may run in any folder.
         document.set_hsm_ca_file(&path.canonicalize().map_err(Error::file(path))?);
     }
-    if let Some(pin) = &options.cluster_key {
-        document.set_cluster_key(Some(pin));
+    if !options.cluster_key.is_empty() {
+        document.set_cluster_keys(&options.cluster_key);
     }
     for (on, off, switch) in [
         (
@@ -129,23 +131,23 @@ fn bootstrap(
     report: &mut String,
 ) -> Result<Option<Identity>, Error> {
     document.set_servers(&options.address);
-    if options.cluster_key.is_none() {
-        document.set_cluster_key(None);
+    let pinned = !options.cluster_key.is_empty();
+    if !pinned {
+        document.set_cluster_keys(&[]);
     }
     let mut known: Option<Identity> = None;
     for server in &options.address {
         let identity = match probe(document, server) {
             Ok(identity) => identity,
-            Err(error @ strongroom_client::Error::Connection(_))
-                if options.cluster_key.is_some() =>
-            {
+            Err(error @ strongroom_client::Error::Connection(_)) if pinned => {
                 *report += &format!("Not reached: {error}\n");
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         match &known {
-            Some(first) if first.cluster_key != identity.cluster_key => {
+            // Those that are pinned are good side by side, while the cluster gets a new one.
+            Some(first) if !pinned && first.cluster_key != identity.cluster_key => {
                 return Err(Error::usage(format!(
                     "{server} belongs to {}, the HSMs before it to {}",
                     identity.cluster_id, first.cluster_id

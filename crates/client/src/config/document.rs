@@ -175,9 +175,15 @@ impl Document {
         self.logging().insert("log_interval".into(), name.into());
     }
 
-    /// Pins the cluster's key: SHA-256 of its SubjectPublicKeyInfo. `None` takes the pin away.
-    pub fn set_cluster_key(&mut self, pin: Option<&[u8; 32]>) {
-        self.set_root("cluster_key", pin.map(|pin| hex(pin).into()));
+    /// Pins the cluster's key: SHA-256 of its SubjectPublicKeyInfo. Several while the cluster gets a new
+    /// one, the newest last; none takes the pin away.
+    pub fn set_cluster_keys(&mut self, pins: &[[u8; 32]]) {
+        let pins: Vec<Value> = pins.iter().map(|pin| hex(pin).into()).collect();
+        let pins = match <[Value; 1]>::try_from(pins) {
+            Ok([only]) => Some(only),
+            Err(pins) => (!pins.is_empty()).then_some(Value::Array(pins)),
+        };
+        self.set_root("cluster_key", pins);
     }
 
     /// The id that the cluster's certificate must carry. `None` allows any.

@@ -304,7 +304,7 @@ fn editing_keeps_what_it_does_not_touch() {
     document.set_log_level(LogLevel::Debug);
     document.set_log_rotation(LogRotation::Hourly);
     document.set_log_file(Path::new("/log"));
-    document.set_cluster_key(Some(&[0xab; 32]));
+    document.set_cluster_keys(&[[0xab; 32]]);
     document.set_cluster_id(Some("cluster-1"));
     document.set_personality(Some(Personality::Token));
     document.save().unwrap();
@@ -325,7 +325,7 @@ fn editing_keeps_what_it_does_not_touch() {
     assert!(config.logging.terminal && config.logging.file.is_none());
     assert_eq!(config.personality, Some(Personality::Token));
 
-    document.set_cluster_key(None);
+    document.set_cluster_keys(&[]);
     document.set_cluster_id(None);
     document.set_personality(None);
     let config = document.config().unwrap();

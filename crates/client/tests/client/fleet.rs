@@ -12,10 +12,7 @@ use std::{
 };
 
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_USER_NOT_LOGGED_IN};
-use strongroom_client::{
-    Client, Config, Error,
-    config::{Server, Target},
-};
+use strongroom_client::{Client, Config, Error, config::Server};
 use strongroom_wire::message::{
     Data, FindObjects, FoundReply, GenerateKey, ObjectReply, Operation, Outcome, Random, Reply,
     Retry, Role, TopologyHsm, TopologyReply,
@@ -123,7 +120,7 @@ impl Cluster {
     }
 }
 
-fn random() -> Operation {
+pub(crate) fn random() -> Operation {
     Operation::Random(Random { bytes: 1 })
 }
 
@@ -131,7 +128,7 @@ fn generate() -> Operation {
     Operation::GenerateKey(GenerateKey::default())
 }
 
-fn willing(operation: &Operation) -> Action {
+pub(crate) fn willing(operation: &Operation) -> Action {
     match operation {
         Operation::GenerateKey(_) => answer(Some(Outcome::Object(ObjectReply { handle: 5 }))),
         Operation::Random(_) => answer(Some(Outcome::Data(Data { data: vec![7] }))),
@@ -464,38 +461,4 @@ fn a_client_goes_on_from_what_a_recovered_cluster_has() {
     let seen: Vec<u64> =
         cluster.requests("FindObjects").iter().map(|(_, request)| request.seen_index).collect();
     assert_eq!(seen, [42, 17]);
-}
-
-#[test]
-fn once_an_hsm_has_shown_the_newer_of_two_pinned_keys_the_older_one_is_refused() {
-    let pki = Pki::new();
-    pki.cluster("newer", "ca");
-    let (common, pins) = (Arc::<Common>::default(), ["cluster", "newer"].map(|key| pki.pin(key)));
-    let hsms = ["cluster", "newer"].map(|key| {
-        let id = HSM_IDS[usize::from(key == "newer")];
-        let name = format!("{key}-hsm");
-        pki.hsm_of_id(&name, key, id);
-        let config = server_config(&pki, &[&name, key]);
-        let script = |_: &Seen, operation: &Operation| willing(operation);
-        FakeHsm::member(Arc::clone(&common), id, "", config, script)
-    });
-    let server = |hsm: &FakeHsm| Server::new(hsm.address().ip().to_string(), hsm.address().port());
-    let open = |first: usize| {
-        let mut config = Config::cluster(pki.file("ca"), vec![server(&hsms[first])]);
-        let Target::Cluster(cluster) = &mut config.target else { panic!("no cluster") };
-        cluster.cluster_keys = pins.to_vec();
-        cluster.servers.push(server(&hsms[1 - first]));
-        Client::open(config, "test").unwrap()
-    };
-    hsms[1].die();
-    let client = open(0);
-    // The newer one is taken after the older, ...
-    hsms[0].die();
-    hsms[1].revive();
-    client.call(0, random()).unwrap();
-    // ... and not the other way round.
-    hsms[1].die();
-    hsms[0].revive();
-    let error = client.call(0, random()).unwrap_err();
-    assert!(matches!(&error, Error::Trust(why) if why.contains("newer")), "{error:?}");
 }

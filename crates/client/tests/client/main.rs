@@ -6,6 +6,7 @@ mod fleet;
 mod folder;
 mod local;
 mod login;
+mod pins;
 mod pki;
 mod retry;
 mod session_objects;

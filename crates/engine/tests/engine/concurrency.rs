@@ -10,10 +10,6 @@ use strongroom_wire::message::Role;
 
 use crate::support::*;
 
-fn ecdsa(key: u64) -> strongroom_wire::message::Operation {
-    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
-}
-
 #[test]
 fn connections_can_be_given_to_threads_and_engines_shared() {
     fn is_send<T: Send>() {}

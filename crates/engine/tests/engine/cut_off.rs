@@ -12,10 +12,6 @@ use strongroom_wire::message::{
 use crate::follower::*;
 use crate::support::*;
 
-fn ecdsa(key: u64) -> Operation {
-    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
-}
-
 fn elsewhere(reply: &Reply) -> bool {
     reply.status == CKR_DEVICE_ERROR && reply.retry() == Retry::Elsewhere
 }

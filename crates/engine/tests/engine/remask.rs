@@ -1,14 +1,7 @@
 //! Objects after the cluster's secrets were replaced.
 
-use cryptoki_sys::*;
-use strongroom_wire::message::Operation;
-
 use crate::follower::follower;
 use crate::support::*;
-
-fn ecdsa(key: u64) -> Operation {
-    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
-}
 
 /// Epochs that blobs on the disk name.
 fn epochs(hsm: &Hsm) -> Vec<u64> {

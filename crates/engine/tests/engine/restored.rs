@@ -8,18 +8,6 @@ use strongroom_wire::message::{
 
 use crate::support::*;
 
-fn session_pair(client: &mut Client) -> (u64, u64) {
-    client.pair(generate_pair(
-        CKM_EC_KEY_PAIR_GEN,
-        &[(CKA_EC_PARAMS, P256), (CKA_VERIFY, TRUE)],
-        &[(CKA_SIGN, TRUE)],
-    ))
-}
-
-fn ecdsa(key: u64) -> Operation {
-    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
-}
-
 #[test]
 fn session_keys_outlive_their_hsm() {
     let hsm = Hsm::active();

@@ -5,18 +5,6 @@ use strongroom_wire::message::{CloseSession, Operation, Outcome, Role, SetAttrib
 
 use crate::support::*;
 
-fn session_pair(client: &mut Client) -> (u64, u64) {
-    client.pair(generate_pair(
-        CKM_EC_KEY_PAIR_GEN,
-        &[(CKA_EC_PARAMS, P256), (CKA_VERIFY, TRUE)],
-        &[(CKA_SIGN, TRUE)],
-    ))
-}
-
-fn ecdsa(key: u64) -> Operation {
-    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
-}
-
 #[test]
 fn a_session_key_works_in_all_sessions_of_its_client_and_in_no_other_client() {
     let hsm = Hsm::active();

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use cryptoki_sys::{
+    CKA_EC_PARAMS, CKA_SIGN, CKA_TOKEN, CKA_VALUE_LEN, CKA_VERIFY, CKM_AES_KEY_GEN,
+    CKM_EC_KEY_PAIR_GEN, CKM_ECDSA_SHA256,
+};
 use strongroom_engine::{
     Channel, Connection, Engine, EpochSecrets, Identity, Options, PasswordCost, UseLog,
 };
@@ -477,7 +481,6 @@ pub(crate) fn generate(kind: u64, attributes: &[(u64, &[u8])]) -> Operation {
 
 /// An AES-256 token key with these attributes beside.
 pub(crate) fn aes(attributes: &[(u64, &[u8])]) -> Operation {
-    use cryptoki_sys::{CKA_TOKEN, CKA_VALUE_LEN, CKM_AES_KEY_GEN};
     let length = number(32);
     let mut all: Vec<(u64, &[u8])> = vec![(CKA_VALUE_LEN, &length)];
     if !attributes.iter().any(|(kind, _)| *kind == CKA_TOKEN) {
@@ -503,12 +506,20 @@ pub(crate) const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
 
 /// A P-256 token pair for signatures.
 pub(crate) fn p256() -> Operation {
-    use cryptoki_sys::{CKA_EC_PARAMS, CKA_SIGN, CKA_TOKEN, CKA_VERIFY, CKM_EC_KEY_PAIR_GEN};
     generate_pair(
         CKM_EC_KEY_PAIR_GEN,
         &[(CKA_EC_PARAMS, P256), (CKA_TOKEN, TRUE), (CKA_VERIFY, TRUE)],
         &[(CKA_TOKEN, TRUE), (CKA_SIGN, TRUE)],
     )
+}
+
+/// A pair that lives as long as its client's session: public, private.
+pub(crate) fn session_pair(client: &mut Client) -> (u64, u64) {
+    client.pair(generate_pair(
+        CKM_EC_KEY_PAIR_GEN,
+        &[(CKA_EC_PARAMS, P256), (CKA_VERIFY, TRUE)],
+        &[(CKA_SIGN, TRUE)],
+    ))
 }
 
 pub(crate) fn create(attributes: &[(u64, &[u8])]) -> Operation {
@@ -525,6 +536,10 @@ pub(crate) fn sign(handle: u64, mechanism: Option<Mechanism>, data: &[u8]) -> Op
     sign.mechanism = mechanism;
     sign.data = data.to_vec();
     Operation::Sign(sign)
+}
+
+pub(crate) fn ecdsa(key: u64) -> Operation {
+    sign(key, mechanism(CKM_ECDSA_SHA256), b"data")
 }
 
 pub(crate) fn verify(

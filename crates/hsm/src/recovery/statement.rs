@@ -248,27 +248,13 @@ impl Authority {
 #[cfg(test)]
 mod tests {
     use rcgen::SigningKey as _;
-    use strongroom_vault::{
-        Actor, ClientId, Command, Endorsement, Entry, JoinPolicy, LogIndex, Member, Personality,
-    };
+    use strongroom_vault::{Command, Endorsement, JoinPolicy, Member, Personality};
 
     use super::*;
+    use crate::agreed::apply;
     use crate::certificates::{P256Key, own_owner};
 
     const CLUSTER: &str = "cluster-abcdefghijk";
-
-    fn apply(state: &mut State, command: Command) {
-        let index = LogIndex(state.applied().0 + 1);
-        let entry = Entry {
-            time_ms: 1,
-            client: ClientId([0; 16]),
-            sequence: 0,
-            lowest_unanswered: 0,
-            actor: Actor::System,
-            command,
-        };
-        state.apply(index, entry).0.unwrap();
-    }
 
     fn member(number: u8) -> Member {
         Member {
