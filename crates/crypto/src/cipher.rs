@@ -1,9 +1,9 @@
-//! Encryption and decryption: AES modes and RSA.
+//! Encryption and decryption: AES modes, ChaCha20, triple-DES and RSA.
 
 use cryptoki_sys as ck;
 
-use crate::backend::aead::Aead;
-use crate::backend::cipher::{BLOCK, Direction, Mode, run};
+use crate::backend::aead::{Aead, Ccm};
+use crate::backend::cipher::{BLOCK, Direction, Mode, chacha20, run};
 use crate::backend::pkey::Oaep;
 use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes, SecretKey, pkcs1, random};
 
@@ -74,14 +74,26 @@ pub(crate) fn encrypt_any(
             random(&mut iv)?;
             gcm.seal(key, &iv, &iv, data)
         }
-        (Kind::AesCbc | Kind::AesCbcPad | Kind::AesEcb | Kind::AesCtr, Key::Secret(key)) => {
-            let mode = BlockMode::new(mechanism.operation, params)?;
-            if mode.whole_blocks && !data.len().is_multiple_of(BLOCK) {
+        (Kind::AesCcm, Key::Secret(key)) => {
+            let ccm = ccm(key, params, STRONG_CCM_TAGS, data.len(), Error::DataLength)?;
+            ccm.seal(data).map_err(Error::backend("AES-CCM"))
+        }
+        (Kind::ChaCha20Poly1305, Key::Secret(key)) => {
+            let (prepared, nonce, aad) = chacha20_poly1305(key, params)?;
+            prepared.seal(&[], nonce, aad, data).map_err(Error::backend("ChaCha20-Poly1305"))
+        }
+        (Kind::ChaCha20, Key::Secret(key)) => {
+            key_stream(key, params, data, Error::DataLength).map(SecretBytes::into_plain)
+        }
+        (operation, Key::Secret(key)) if BlockMode::of(operation).is_some() => {
+            let mode = BlockMode::new(operation, params)?;
+            if !mode.takes(data.len()) {
                 return Err(Error::DataLength);
             }
-            mode.run(Direction::Encrypt, key.aes()?, data)
+            let key = key.of_type(mechanism.key_type.ok_or(Error::MechanismInvalid)?)?;
+            mode.run(Direction::Encrypt, key, data)
                 .map(SecretBytes::into_plain)
-                .map_err(Error::backend("AES"))
+                .map_err(Error::backend("encryption"))
         }
         (Kind::RsaPkcs, Key::RsaPublic(key)) => {
             params.expect_none()?;
@@ -129,13 +141,32 @@ pub(crate) fn decrypt_any(
             let (iv, data) = data.split_at_checked(MADE_IV).ok_or(Error::EncryptedDataLength)?;
             gcm.open(key, iv, data)
         }
-        (Kind::AesCbc | Kind::AesCbcPad | Kind::AesEcb | Kind::AesCtr, Key::Secret(key)) => {
-            let mode = BlockMode::new(mechanism.operation, params)?;
-            let whole = data.len().is_multiple_of(BLOCK) && !(mode.padding && data.is_empty());
-            if (mode.whole_blocks || mode.padding) && !whole {
+        (Kind::AesCcm, Key::Secret(key)) => {
+            let ccm = ccm(key, params, ALL_CCM_TAGS, data.len(), Error::EncryptedDataLength)?;
+            if data.len() < ccm.tag_bytes {
                 return Err(Error::EncryptedDataLength);
             }
-            mode.run(Direction::Decrypt, key.aes()?, data).map_err(|_| Error::EncryptedDataInvalid)
+            ccm.open(data).map_err(|_| Error::EncryptedDataInvalid)
+        }
+        (Kind::ChaCha20Poly1305, Key::Secret(key)) => {
+            let (prepared, nonce, aad) = chacha20_poly1305(key, params)?;
+            if data.len() < 16 {
+                return Err(Error::EncryptedDataLength);
+            }
+            prepared.open(nonce, aad, data).map_err(|_| Error::EncryptedDataInvalid)
+        }
+        (Kind::ChaCha20, Key::Secret(key)) => {
+            key_stream(key, params, data, Error::EncryptedDataLength)
+        }
+        (operation, Key::Secret(key)) if BlockMode::of(operation).is_some() => {
+            let mode = BlockMode::new(operation, params)?;
+            let whole = data.len().is_multiple_of(mode.mode.block()) && !data.is_empty();
+            let possible = if mode.padding { whole } else { mode.takes(data.len()) };
+            if !possible {
+                return Err(Error::EncryptedDataLength);
+            }
+            let key = key.of_type(mechanism.key_type.ok_or(Error::MechanismInvalid)?)?;
+            mode.run(Direction::Decrypt, key, data).map_err(|_| Error::EncryptedDataInvalid)
         }
         (Kind::RsaPkcs, Key::RsaPrivate(key)) => {
             params.expect_none()?;
@@ -154,17 +185,76 @@ pub(crate) fn decrypt_any(
 
 /// Whether [`encrypt_any`] and [`decrypt_any`] implement it.
 fn is_cipher(operation: Kind) -> bool {
-    matches!(
-        operation,
-        Kind::AesGcm
-            | Kind::AesGcmWithIv
-            | Kind::AesCbc
-            | Kind::AesCbcPad
-            | Kind::AesEcb
-            | Kind::AesCtr
-            | Kind::RsaPkcs
-            | Kind::RsaOaep
-    )
+    BlockMode::of(operation).is_some()
+        || matches!(
+            operation,
+            Kind::AesGcm
+                | Kind::AesGcmWithIv
+                | Kind::AesCcm
+                | Kind::ChaCha20
+                | Kind::ChaCha20Poly1305
+                | Kind::RsaPkcs
+                | Kind::RsaOaep
+        )
+}
+
+/// Lengths of CCM's tag in bits: all that SP 800-38C has, and those that nobody guesses.
+const ALL_CCM_TAGS: &[u32] = &[32, 48, 64, 80, 96, 112, 128];
+const STRONG_CCM_TAGS: &[u32] = &[64, 80, 96, 112, 128];
+
+/// CCM with its parameter checked. SP 800-38C, A.1: the data's length must fit into what the nonce
+/// leaves of a block, 15 bytes less the nonce.
+fn ccm<'a>(
+    key: &'a SecretKey,
+    params: &Params<'a>,
+    tags: &[u32],
+    length: usize,
+    too_long: Error,
+) -> Result<Ccm<'a>, Error> {
+    match *params {
+        Params::Gcm { iv, aad, tag_bits }
+            if (7..=13).contains(&iv.len()) && tags.contains(&tag_bits) =>
+        {
+            if length as u64 >> (8 * (15 - iv.len()).min(7)) != 0 {
+                return Err(too_long);
+            }
+            Ok(Ccm { key: key.aes()?, nonce: iv, aad, tag_bytes: tag_bits as usize / 8 })
+        }
+        _ => Err(Error::ParameterInvalid),
+    }
+}
+
+/// ChaCha20-Poly1305, its nonce and associated data.
+fn chacha20_poly1305<'a>(
+    key: &SecretKey,
+    params: &Params<'a>,
+) -> Result<(Aead, &'a [u8], &'a [u8]), Error> {
+    match *params {
+        Params::Gcm { iv, aad, tag_bits: 128 } if iv.len() == 12 => {
+            let prepared = Aead::chacha20_poly1305(key.chacha20()?);
+            Ok((prepared.map_err(Error::backend("preparing ChaCha20-Poly1305"))?, iv, aad))
+        }
+        _ => Err(Error::ParameterInvalid),
+    }
+}
+
+/// ChaCha20, either way. The counter must not wrap: its key stream would come again.
+fn key_stream(
+    key: &SecretKey,
+    params: &Params<'_>,
+    data: &[u8],
+    too_long: Error,
+) -> Result<SecretBytes, Error> {
+    let Params::Iv(state) = *params else { return Err(Error::ParameterInvalid) };
+    let state: &[u8; 16] = state.try_into().map_err(|_| Error::ParameterInvalid)?;
+    let (Some(counter), Some(nonce)) = (state.first_chunk(), state.last_chunk()) else {
+        return Err(Error::ParameterInvalid);
+    };
+    let counter = u32::from_le_bytes(*counter);
+    if u64::from(counter) + data.len().div_ceil(64) as u64 > 1 << 32 {
+        return Err(too_long);
+    }
+    Ok(chacha20(key.chacha20()?, counter, nonce, data))
 }
 
 fn expect_modulus_length(data: &[u8], length: usize) -> Result<(), Error> {
@@ -238,25 +328,46 @@ struct BlockMode<'a> {
     mode: Mode,
     iv: &'a [u8],
     padding: bool,
-    /// Whether the data must be whole blocks as it is.
-    whole_blocks: bool,
 }
 
 impl<'a> BlockMode<'a> {
+    /// The mode of a mechanism, and whether it pads.
+    fn of(operation: Kind) -> Option<(Mode, bool)> {
+        Some(match operation {
+            Kind::AesEcb => (Mode::Ecb, false),
+            Kind::AesCbc => (Mode::Cbc, false),
+            Kind::AesCbcPad => (Mode::Cbc, true),
+            Kind::AesCtr => (Mode::Ctr, false),
+            Kind::AesCfb8 => (Mode::Cfb8, false),
+            Kind::AesCfb128 => (Mode::Cfb128, false),
+            Kind::AesOfb => (Mode::Ofb, false),
+            Kind::AesXts => (Mode::Xts, false),
+            Kind::Des3Ecb => (Mode::Des3Ecb, false),
+            Kind::Des3Cbc => (Mode::Des3Cbc, false),
+            Kind::Des3CbcPad => (Mode::Des3Cbc, true),
+            _ => return None,
+        })
+    }
+
     fn new(operation: Kind, params: &Params<'a>) -> Result<Self, Error> {
-        let (mode, padding, whole_blocks) = match operation {
-            Kind::AesEcb => (Mode::Ecb, false, true),
-            Kind::AesCbc => (Mode::Cbc, false, true),
-            Kind::AesCbcPad => (Mode::Cbc, true, false),
-            Kind::AesCtr => (Mode::Ctr, false, false),
-            _ => return Err(Error::MechanismInvalid),
-        };
-        let iv = match (mode, *params) {
-            (Mode::Ecb, Params::None) => &[],
-            (Mode::Cbc | Mode::Ctr, Params::Iv(iv)) if iv.len() == BLOCK => iv,
+        let (mode, padding) = Self::of(operation).ok_or(Error::MechanismInvalid)?;
+        let iv = match *params {
+            Params::None if mode.iv() == 0 => &[],
+            Params::Iv(iv) if mode.iv() != 0 && iv.len() == mode.iv() => iv,
             _ => return Err(Error::ParameterInvalid),
         };
-        Ok(Self { mode, iv, padding, whole_blocks })
+        Ok(Self { mode, iv, padding })
+    }
+
+    /// Whether data of this length can be encrypted.
+    fn takes(&self, length: usize) -> bool {
+        match self.mode {
+            Mode::Ecb | Mode::Cbc | Mode::Des3Ecb | Mode::Des3Cbc => {
+                self.padding || length.is_multiple_of(self.mode.block())
+            }
+            Mode::Xts => length >= BLOCK,
+            Mode::Ctr | Mode::Cfb8 | Mode::Cfb128 | Mode::Ofb => true,
+        }
     }
 
     fn run(

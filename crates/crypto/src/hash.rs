@@ -17,25 +17,110 @@ pub enum Hash {
     Sha384,
     /// SHA-512.
     Sha512,
+    /// SHA-512/224.
+    Sha512_224,
+    /// SHA-512/256.
+    Sha512_256,
+    /// SHA3-224.
+    Sha3_224,
+    /// SHA3-256.
+    Sha3_256,
+    /// SHA3-384.
+    Sha3_384,
+    /// SHA3-512.
+    Sha3_512,
 }
 
 /// The longest output of any [`Hash`], in bytes.
 pub(crate) const LONGEST: usize = 64;
 
+/// One row of [`Hash::facts`].
+#[derive(Clone, Copy)]
+struct Facts {
+    /// Length of the output in bytes.
+    length: usize,
+    /// `CKM_…`
+    mechanism: u64,
+    /// `CKK_…_HMAC`
+    hmac_key_type: u64,
+    /// `CKG_MGF1_…`, where PKCS#11 has one.
+    mgf: Option<u64>,
+    /// What stands in front of the hash in a DER `DigestInfo`.
+    prefix: &'static [u8],
+}
+
+/// The DER in front of a hash under NIST's arc 2.16.840.1.101.3.4.2.
+const fn prefix(arc: u8, length: u8) -> [u8; 19] {
+    [
+        0x30,
+        17 + length,
+        0x30,
+        0x0d,
+        0x06,
+        0x09,
+        0x60,
+        0x86,
+        0x48,
+        0x01,
+        0x65,
+        0x03,
+        0x04,
+        0x02,
+        arc,
+        0x05,
+        0x00,
+        0x04,
+        length,
+    ]
+}
+
 impl Hash {
     /// All hash functions.
-    pub const ALL: [Self; 5] = [Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512];
+    pub const ALL: [Self; 11] = [
+        Self::Sha1,
+        Self::Sha224,
+        Self::Sha256,
+        Self::Sha384,
+        Self::Sha512,
+        Self::Sha512_224,
+        Self::Sha512_256,
+        Self::Sha3_224,
+        Self::Sha3_256,
+        Self::Sha3_384,
+        Self::Sha3_512,
+    ];
+
+    #[rustfmt::skip] // one row each
+    const fn facts(self) -> Facts {
+        const fn row(
+            length: usize,
+            mechanism: u64,
+            hmac_key_type: u64,
+            mgf: Option<u64>,
+            prefix: &'static [u8],
+        ) -> Facts {
+            Facts { length, mechanism, hmac_key_type, mgf, prefix }
+        }
+        match self {
+            Self::Sha1 => row(20, ck::CKM_SHA_1, ck::CKK_SHA_1_HMAC, Some(ck::CKG_MGF1_SHA1),
+                &[0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14]),
+            Self::Sha224 => row(28, ck::CKM_SHA224, ck::CKK_SHA224_HMAC, Some(ck::CKG_MGF1_SHA224), &const { prefix(4, 28) }),
+            Self::Sha256 => row(32, ck::CKM_SHA256, ck::CKK_SHA256_HMAC, Some(ck::CKG_MGF1_SHA256), &const { prefix(1, 32) }),
+            Self::Sha384 => row(48, ck::CKM_SHA384, ck::CKK_SHA384_HMAC, Some(ck::CKG_MGF1_SHA384), &const { prefix(2, 48) }),
+            Self::Sha512 => row(64, ck::CKM_SHA512, ck::CKK_SHA512_HMAC, Some(ck::CKG_MGF1_SHA512), &const { prefix(3, 64) }),
+            Self::Sha512_224 => row(28, ck::CKM_SHA512_224, ck::CKK_SHA512_224_HMAC, None, &const { prefix(5, 28) }),
+            Self::Sha512_256 => row(32, ck::CKM_SHA512_256, ck::CKK_SHA512_256_HMAC, None, &const { prefix(6, 32) }),
+            Self::Sha3_224 => row(28, ck::CKM_SHA3_224, ck::CKK_SHA3_224_HMAC, Some(ck::CKG_MGF1_SHA3_224), &const { prefix(7, 28) }),
+            Self::Sha3_256 => row(32, ck::CKM_SHA3_256, ck::CKK_SHA3_256_HMAC, Some(ck::CKG_MGF1_SHA3_256), &const { prefix(8, 32) }),
+            Self::Sha3_384 => row(48, ck::CKM_SHA3_384, ck::CKK_SHA3_384_HMAC, Some(ck::CKG_MGF1_SHA3_384), &const { prefix(9, 48) }),
+            Self::Sha3_512 => row(64, ck::CKM_SHA3_512, ck::CKK_SHA3_512_HMAC, Some(ck::CKG_MGF1_SHA3_512), &const { prefix(10, 64) }),
+        }
+    }
 
     /// Length of the output in bytes.
     #[allow(clippy::len_without_is_empty)]
-    pub fn len(self) -> usize {
-        match self {
-            Self::Sha1 => 20,
-            Self::Sha224 => 28,
-            Self::Sha256 => 32,
-            Self::Sha384 => 48,
-            Self::Sha512 => 64,
-        }
+    pub const fn len(self) -> usize {
+        self.facts().length
     }
 
     /// The hash of `data`.
@@ -57,66 +142,27 @@ impl Hash {
 
     /// The digest mechanism (`CKM_SHA256`, …).
     pub fn mechanism(self) -> u64 {
-        match self {
-            Self::Sha1 => ck::CKM_SHA_1,
-            Self::Sha224 => ck::CKM_SHA224,
-            Self::Sha256 => ck::CKM_SHA256,
-            Self::Sha384 => ck::CKM_SHA384,
-            Self::Sha512 => ck::CKM_SHA512,
-        }
+        self.facts().mechanism
     }
 
     /// The type of keys that are for the HMAC of this hash alone (`CKK_SHA256_HMAC`, …).
     pub fn hmac_key_type(self) -> u64 {
-        match self {
-            Self::Sha1 => ck::CKK_SHA_1_HMAC,
-            Self::Sha224 => ck::CKK_SHA224_HMAC,
-            Self::Sha256 => ck::CKK_SHA256_HMAC,
-            Self::Sha384 => ck::CKK_SHA384_HMAC,
-            Self::Sha512 => ck::CKK_SHA512_HMAC,
-        }
+        self.facts().hmac_key_type
     }
 
     /// The hash of a mask generation function (`CKG_MGF1_…`).
     pub fn from_mgf(mgf: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|hash| hash.mgf() == mgf)
+        Self::ALL.into_iter().find(|hash| hash.mgf() == Some(mgf))
     }
 
-    /// The mask generation function over this hash (`CKG_MGF1_…`).
-    pub fn mgf(self) -> u64 {
-        match self {
-            Self::Sha1 => ck::CKG_MGF1_SHA1,
-            Self::Sha224 => ck::CKG_MGF1_SHA224,
-            Self::Sha256 => ck::CKG_MGF1_SHA256,
-            Self::Sha384 => ck::CKG_MGF1_SHA384,
-            Self::Sha512 => ck::CKG_MGF1_SHA512,
-        }
+    /// The mask generation function over this hash (`CKG_MGF1_…`), where PKCS#11 has one.
+    pub fn mgf(self) -> Option<u64> {
+        self.facts().mgf
     }
 
     /// What stands in front of the hash in a DER `DigestInfo` (RFC 8017, section 9.2, note 1).
     pub fn digest_info_prefix(self) -> &'static [u8] {
-        match self {
-            Self::Sha1 => &[
-                0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04,
-                0x14,
-            ],
-            Self::Sha224 => &[
-                0x30, 0x2d, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-                0x04, 0x05, 0x00, 0x04, 0x1c,
-            ],
-            Self::Sha256 => &[
-                0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-                0x01, 0x05, 0x00, 0x04, 0x20,
-            ],
-            Self::Sha384 => &[
-                0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-                0x02, 0x05, 0x00, 0x04, 0x30,
-            ],
-            Self::Sha512 => &[
-                0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
-                0x03, 0x05, 0x00, 0x04, 0x40,
-            ],
-        }
+        self.facts().prefix
     }
 }
 
@@ -174,8 +220,8 @@ mod tests {
     use super::*;
     use crate::backend::testing::hex;
 
-    /// FIPS 180-4's examples for "abc" (SHA-1 … SHA-512).
-    const ABC: [(Hash, &str); 5] = [
+    /// The examples for "abc" of FIPS 180-4 and FIPS 202 (NIST, "Examples with intermediate values").
+    const ABC: [(Hash, &str); 11] = [
         (Hash::Sha1, "a9993e364706816aba3e25717850c26c9cd0d89d"),
         (Hash::Sha224, "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
         (Hash::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -188,6 +234,20 @@ mod tests {
             Hash::Sha512,
             "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+        ),
+        (Hash::Sha512_224, "4634270f707b6a54daae7530460842e20e37ed265ceee9a43e8924aa"),
+        (Hash::Sha512_256, "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"),
+        (Hash::Sha3_224, "e642824c3f8cf24ad09234ee7d3c766fc9a3a5168d0c94ad73b46fdf"),
+        (Hash::Sha3_256, "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532"),
+        (
+            Hash::Sha3_384,
+            "ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b2\
+             98d88cea927ac7f539f1edf228376d25",
+        ),
+        (
+            Hash::Sha3_512,
+            "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e\
+             10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0",
         ),
     ];
 
@@ -218,7 +278,9 @@ mod tests {
     fn numbers_map_both_ways() {
         for hash in Hash::ALL {
             assert_eq!(Hash::from_mechanism(hash.mechanism()), Some(hash));
-            assert_eq!(Hash::from_mgf(hash.mgf()), Some(hash));
+            if let Some(mgf) = hash.mgf() {
+                assert_eq!(Hash::from_mgf(mgf), Some(hash));
+            }
             let prefix = hash.digest_info_prefix();
             assert_eq!(usize::from(prefix[1]) + 2, prefix.len() + hash.len());
         }

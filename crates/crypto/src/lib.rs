@@ -45,7 +45,7 @@ pub use error::Error;
 pub use hash::{Hash, Hasher};
 pub use key::{
     EcPrivate, EcPublic, Key, KeyKind, RsaImport, RsaParts, RsaPrivate, RsaPublic, SecretKey,
-    generate_ec, generate_rsa, generate_secret,
+    fixed_length, generate_ec, generate_rsa, generate_secret,
 };
 pub use mechanism::{Kind, Mechanism};
 pub use params::Params;

@@ -8,19 +8,22 @@ use crate::{AgreementKdf, Error, Hash};
 pub enum Params<'a> {
     /// No parameter.
     None,
-    /// CBC: the 16-byte initialisation vector. CTR: the 16-byte initial counter block, counting
+    /// CBC, CFB, OFB: the initialisation vector of one block. XTS: the tweak. ChaCha20: the 4-byte
+    /// little-endian block counter, then the 12-byte nonce. CTR: the 16-byte initial counter block, counting
     /// over its full 128 bits. AES key wrap: the 8-byte initial value (or use [`Params::None`]).
     Iv(&'a [u8]),
-    /// AES-GCM. `iv` is 1 byte or longer (12 is what to use); for CKM_CLOUDHSM_AES_GCM it is
+    /// An authenticated cipher: AES-GCM, AES-CCM, ChaCha20-Poly1305; AES-GMAC. GCM's `iv` is 1 byte or longer (12 is what to use); for CKM_CLOUDHSM_AES_GCM it is
     /// empty, because the IV is made here and travels in front of the ciphertext.
     Gcm {
         /// Initialisation vector.
         iv: &'a [u8],
         /// Additional authenticated data, of any length.
         aad: &'a [u8],
-        /// Tag length in bits: 96, 104, 112, 120 or 128.
+        /// Tag length in bits; GCM's is 96, 104, 112, 120 or 128.
         tag_bits: u32,
     },
+    /// The length of a MAC that is cut, in bytes.
+    MacLength(usize),
     /// RSA-PSS.
     Pss {
         /// Hash of the message; that of the mechanism, if it names one.

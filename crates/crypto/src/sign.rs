@@ -1,11 +1,13 @@
-//! Signing and verifying: RSA, ECDSA and HMAC.
+//! Signing and verifying: RSA, ECDSA and MACs.
 
 use cryptoki_sys as ck;
 use subtle::ConstantTimeEq;
 
-use crate::backend::digest;
+use crate::backend::aead::Aead;
+use crate::backend::{cipher, digest};
+use crate::cipher::STRONG_TAGS;
 use crate::hash::{Digest, LONGEST};
-use crate::{Error, Hash, Key, Kind, Mechanism, Params};
+use crate::{Error, Hash, Key, Kind, Mechanism, Params, SecretKey};
 
 /// Signs `data` with a private or secret key.
 ///
@@ -48,12 +50,10 @@ pub fn sign(
                 None => key.sign(data),
             }
         }
-        (Kind::Hmac, Key::Secret(key)) => {
-            params.expect_none()?;
-            let tag = hmac(key.generic()?, mechanism, data, prehashed)?;
-            Ok(tag.as_bytes().to_vec())
+        (operation, Key::Secret(key)) if operation.is_mac() => {
+            mac(key, mechanism, params, data, prehashed)
         }
-        (Kind::RsaPkcs | Kind::RsaPss | Kind::Ecdsa | Kind::Hmac, _) => Err(Error::KeyType),
+        (operation, _) if is_signature(operation) => Err(Error::KeyType),
         _ => Err(Error::MechanismInvalid),
     }
 }
@@ -118,17 +118,12 @@ pub fn verify(
             let (r, s) = signature.split_at(signature.len() / 2);
             key.verify(hashed, r, s).map_err(|_| Error::SignatureInvalid)
         }
-        (Kind::Hmac, Key::Secret(key)) => {
-            params.expect_none()?;
-            let tag = hmac(key.generic()?, mechanism, data, prehashed)?;
-            expect_length(signature, tag.as_bytes().len())?;
-            if tag.as_bytes().ct_eq(signature).into() {
-                Ok(())
-            } else {
-                Err(Error::SignatureInvalid)
-            }
+        (operation, Key::Secret(key)) if operation.is_mac() => {
+            let tag = mac(key, mechanism, params, data, prehashed)?;
+            expect_length(signature, tag.len())?;
+            if tag.ct_eq(signature).into() { Ok(()) } else { Err(Error::SignatureInvalid) }
         }
-        (Kind::RsaPkcs | Kind::RsaPss | Kind::Ecdsa | Kind::Hmac, _) => Err(Error::KeyType),
+        (operation, _) if is_signature(operation) => Err(Error::KeyType),
         _ => Err(Error::MechanismInvalid),
     }
 }
@@ -146,14 +141,62 @@ fn hashed(hash: Hash, data: &[u8], prehashed: bool) -> Result<Digest, Error> {
     }
 }
 
-fn hmac(key: &[u8], mechanism: &Mechanism, data: &[u8], prehashed: bool) -> Result<Digest, Error> {
-    let hash = mechanism.hash.ok_or(Error::MechanismInvalid)?;
+/// Whether [`sign`] and [`verify`] implement it, with a key of the right type.
+fn is_signature(operation: Kind) -> bool {
+    operation.is_mac() || matches!(operation, Kind::RsaPkcs | Kind::RsaPss | Kind::Ecdsa)
+}
+
+/// The shortest MAC, in bytes: "at least 32 bits" (SP 800-224, 4.2; SP 800-38B, appendix A, advises 64).
+const MAC_BYTES_MIN: usize = 4;
+
+/// A MAC with a secret key, of the length that mechanism and parameter say.
+fn mac(
+    key: &SecretKey,
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+    prehashed: bool,
+) -> Result<Vec<u8>, Error> {
     if prehashed {
         return Err(Error::DataInvalid);
     }
-    let mut out = [0; LONGEST];
-    digest::hmac(hash, key, data, &mut out).map_err(Error::backend("HMAC"))?;
-    Digest::adopt(hash, &out[..hash.len()]).ok_or(Error::Backend("HMAC"))
+    if mechanism.operation == Kind::Gmac {
+        return gmac(key, params, data);
+    }
+    let mut tag = match mechanism.hash {
+        Some(hash) => {
+            let mut out = [0; LONGEST];
+            let length = digest::hmac(hash, key.generic()?, data, &mut out);
+            out[..length.map_err(Error::backend("HMAC"))?].to_vec()
+        }
+        None => {
+            let mac = cipher::cmac(key.aes()?, false, data).map_err(Error::backend("CMAC"))?;
+            mac.into_plain()
+        }
+    };
+    match (mechanism.operation, *params) {
+        (Kind::Hmac | Kind::Cmac, Params::None) => Ok(tag),
+        (Kind::HmacGeneral | Kind::CmacGeneral, Params::MacLength(length))
+            if (MAC_BYTES_MIN..=tag.len()).contains(&length) =>
+        {
+            tag.truncate(length);
+            Ok(tag)
+        }
+        _ => Err(Error::ParameterInvalid),
+    }
+}
+
+fn gmac(key: &SecretKey, params: &Params<'_>, data: &[u8]) -> Result<Vec<u8>, Error> {
+    match *params {
+        Params::Gcm { iv, aad: [], tag_bits }
+            if !iv.is_empty() && STRONG_TAGS.contains(&tag_bits) =>
+        {
+            let prepared = Aead::new(key.aes()?, tag_bits as usize / 8);
+            let prepared = prepared.map_err(Error::backend("preparing AES-GMAC"))?;
+            prepared.seal(&[], iv, data, &[]).map_err(Error::backend("AES-GMAC"))
+        }
+        _ => Err(Error::ParameterInvalid),
+    }
 }
 
 /// What RSASSA-PKCS1-v1_5 pads: the caller's own bytes, or a DigestInfo on the stack.

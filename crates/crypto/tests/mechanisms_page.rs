@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cryptoki_sys::*;
+use strongroom_crypto::Hash;
 use strongroom_crypto::mechanism::{Family, MECHANISMS, Mechanism};
 
 const HEAD: &str = "\
@@ -15,14 +16,14 @@ const HEAD: &str = "\
 <!-- Written by crates/crypto/tests/mechanisms_page.rs out of the one table of mechanisms. -->
 
 What C_GetMechanismList shows, in both personalities. Sizes are of the key, in the unit of
-C_GetMechanismInfo: bits for RSA, EC and CKM_GENERIC_SECRET_KEY_GEN, bytes for AES and HMAC.
+C_GetMechanismInfo: bits for RSA, EC, ChaCha20 and the generation of generic secrets, bytes for AES, DES3 and MACs.
 
 - Keys: RSA of 2,048 to 4,096 bits in steps of 256; curves P-256, P-384, P-521 and secp256k1; AES of
   128, 192 and 256 bits; generic secrets of 1 to 800 bytes.
 - C_SignInit and its like also ask the key: its CKA_SIGN, CKA_WRAP, … and CKA_ALLOWED_MECHANISMS.
 - Data of RSA and ECDSA signatures with a hash is hashed in the library, so it may be of any size.
-  Everything else goes to the HSM, up to 1 MiB for one operation; AES-CBC, CTR and ECB take any
-  size in parts.
+  Everything else goes to the HSM, up to 1 MiB for one operation; ciphers without a tag (but AES-XTS)
+  take any size in parts.
 - A CKK_SHA256_HMAC key and its like are generic secrets for that one HMAC.
 ";
 
@@ -82,6 +83,10 @@ fn key_type(mechanism: &Mechanism) -> &'static str {
         Some(CKK_EC) => "EC",
         Some(CKK_AES) => "AES",
         Some(CKK_GENERIC_SECRET) => "generic secret",
+        Some(CKK_DES3) => "DES3",
+        Some(CKK_CHACHA20) => "ChaCha20",
+        Some(CKK_AES_XTS) => "AES-XTS",
+        Some(other) if Hash::ALL.iter().any(|hash| hash.hmac_key_type() == other) => "HMAC",
         Some(other) => panic!("{}: key type {other:#x} has no name here", mechanism.name),
     }
 }

@@ -18,6 +18,9 @@ fn keys() -> &'static [Key] {
         let mut keys = vec![
             generate_secret(ck::CKK_AES, 32).expect("a key"),
             generate_secret(ck::CKK_GENERIC_SECRET, 40).expect("a key"),
+            generate_secret(ck::CKK_DES3, 24).expect("a key"),
+            generate_secret(ck::CKK_CHACHA20, 32).expect("a key"),
+            generate_secret(ck::CKK_AES_XTS, 64).expect("a key"),
             generate_rsa(2048, &[1, 0, 1]).expect("a key"),
         ];
         keys.extend(Curve::ALL.map(|curve| generate_ec(curve).expect("a key")));
@@ -58,6 +61,7 @@ impl AnyParams {
             0 => Params::None,
             1 => Params::Iv(&self.iv),
             2 => Params::Gcm { iv: &self.iv, aad: &self.aad, tag_bits: self.number },
+            5 => Params::MacLength(self.number as usize),
             3 => Params::Pss { hash: self.hash, mgf: self.mgf, salt_length: self.number as usize },
             _ => Params::Oaep { hash: self.hash, mgf: self.mgf, label: &self.aad },
         }
@@ -76,7 +80,7 @@ fn any_params() -> impl Strategy<Value = AnyParams> {
         prop::sample::select(vec![0, 1, 20, 32, 64, 96, 128, 129, 222, 223, u32::MAX]),
         any::<u32>()
     ];
-    (0..5u8, iv, vec(any::<u8>(), 0..20), number, hash(), hash()).prop_map(
+    (0..6u8, iv, vec(any::<u8>(), 0..20), number, hash(), hash()).prop_map(
         |(form, iv, aad, number, hash, mgf)| AnyParams { form, iv, aad, number, hash, mgf },
     )
 }

@@ -43,11 +43,9 @@ impl Connection {
             return object_reply(&made);
         }
         self.may_create(&draft.meta)?;
-        let length = template::require(&mut draft.given, CKA_VALUE_LEN, "CKA_VALUE_LEN")?;
-        let length = template::ulong(&length, "CKA_VALUE_LEN")?;
         let key_type = draft.meta.key_type.ok_or(Error::Bug("key type"))?;
+        let length = material::value_length(key_type, &mut draft.given)?;
         self.engine.self_tested()?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
         let key = strongroom_crypto::generate_secret(material::stored_type(key_type), length)?;
         let made = self.make(vec![generated(draft, key)])?;
         object_reply(&made)
@@ -131,7 +129,9 @@ impl Connection {
     ) -> Result<&'static Mechanism, Error> {
         let given = given.ok_or_else(|| Error::arguments("give a mechanism"))?;
         let mechanism = mechanism::find(given.kind)
-            .filter(|mechanism| mechanism.offers(function))
+            .filter(|found| {
+                operations::offered(found, self.engine.identity.fips_mode) & function != 0
+            })
             .ok_or_else(operations::mechanism_invalid)?;
         parameters::read(mechanism, given.parameter.as_ref())?;
         Ok(mechanism)

@@ -124,8 +124,31 @@ pub(crate) fn unwrapped(
 /// that say what they are for.
 pub(crate) fn stored_type(key_type: u64) -> u64 {
     match key_type {
-        CKK_AES => CKK_AES,
+        CKK_AES | CKK_DES3 | CKK_CHACHA20 | CKK_AES_XTS => key_type,
         _ => CKK_GENERIC_SECRET,
+    }
+}
+
+/// The length in bytes that a template asks for: CKA_VALUE_LEN, which key types of one length need not
+/// have.
+///
+/// # Errors
+/// CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT where the key type has another length.
+pub(crate) fn value_length(key_type: u64, given: &mut Vec<Attribute>) -> Result<usize, Error> {
+    let fixed = strongroom_crypto::fixed_length(key_type);
+    let length = match (take(given, CKA_VALUE_LEN), fixed) {
+        (None, Some(fixed)) => return Ok(fixed),
+        (Some(length), _) => length,
+        (None, None) => {
+            return Err(Error::caller(CKR_TEMPLATE_INCOMPLETE, "give CKA_VALUE_LEN"));
+        }
+    };
+    let length = usize::try_from(ulong(&length, "CKA_VALUE_LEN")?).unwrap_or(usize::MAX);
+    match fixed {
+        Some(fixed) if fixed != length => {
+            Err(inconsistent("CKA_VALUE_LEN is not the length of this key type"))
+        }
+        _ => Ok(length),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Kind, Mechanism, mechanism};
+use strongroom_crypto::{Mechanism, mechanism};
 use strongroom_vault::{Action, Flags, Handle, Meta, attributes};
 use strongroom_wire::limits;
 use strongroom_wire::message::{
@@ -243,8 +243,8 @@ fn check_input(mechanism: &Mechanism, data: &[u8], prehashed: bool) -> Result<()
         return Ok(());
     }
     match mechanism.hash {
-        Some(hash) if mechanism.operation != Kind::Hmac && hash.len() == data.len() => Ok(()),
-        Some(_) if mechanism.operation != Kind::Hmac => {
+        Some(hash) if mechanism.takes_digest() && hash.len() == data.len() => Ok(()),
+        Some(_) if mechanism.takes_digest() => {
             Err(Error::caller(CKR_DATA_LEN_RANGE, "the digest is not as long as the hash's"))
         }
         _ => Err(Error::arguments("this mechanism takes no digest in the data's place")),

@@ -11,6 +11,8 @@ use crate::error::Error;
 
 /// An AES block, and so the counter block of CTR, in bytes.
 const BLOCK_BYTES: usize = 16;
+/// ChaCha20's block counter and nonce, in bytes.
+const CHACHA20_STATE_BYTES: usize = 16;
 /// The initial value of RFC 3394, in bytes.
 const KEY_WRAP_IV_BYTES: usize = 8;
 /// What an HSM makes for GCM, in bytes (SP 800-38D, 8.2.2).
@@ -46,6 +48,17 @@ pub(crate) fn read<'a>(
         (Form::Counter, Some(Parameter::Iv(iv))) if iv.len() == BLOCK_BYTES => Ok(Params::Iv(iv)),
         (Form::Gcm, Some(Parameter::Gcm(gcm))) if gcm.iv.len() <= GCM_IV_BYTES_MAX => {
             Ok(read_gcm(gcm))
+        }
+        (Form::Ccm | Form::ChaCha20Poly1305, Some(Parameter::Gcm(aead)))
+            if aead.iv.len() <= GCM_IV_BYTES_MAX =>
+        {
+            Ok(read_gcm(aead))
+        }
+        (Form::ChaCha20, Some(Parameter::Iv(state))) if state.len() == CHACHA20_STATE_BYTES => {
+            Ok(Params::Iv(state))
+        }
+        (Form::MacLength, Some(Parameter::MacLength(length))) => {
+            Ok(Params::MacLength(usize::try_from(*length).map_err(|_| wrong())?))
         }
         (Form::Pss, Some(Parameter::Pss(pss))) => read_pss(mechanism, pss),
         (Form::Oaep, Some(Parameter::Oaep(oaep))) => read_oaep(oaep),
@@ -103,8 +116,9 @@ pub(crate) fn fresh_gcm_iv(
     params: &Params<'_>,
 ) -> Result<Option<FreshIv>, Error> {
     let Params::Gcm { iv, .. } = params else { return Ok(None) };
-    if mechanism.operation == Kind::AesGcmWithIv {
-        // The mechanism makes its own and puts it in front of the ciphertext.
+    if mechanism.operation != Kind::AesGcm {
+        // CKM_CLOUDHSM_AES_GCM makes its own and puts it in front of the ciphertext. For the others the
+        // nonce is the caller's.
         return Ok(None);
     }
     let zeroed = iv.len() == GCM_IV_BYTES && iv.iter().all(|byte| *byte == 0);

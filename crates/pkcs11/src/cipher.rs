@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_crypto::mechanism::{Cut, Mechanism as Entry};
+use strongroom_crypto::mechanism::{Cut, Form, Mechanism as Entry};
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{self, Decrypt, Encrypt, Operation, Parameter};
 use strongroom_wire::wipe::Wiped;
@@ -21,6 +21,9 @@ use crate::error::{Ckr, Result};
 use crate::key_info::{self, KeyInfo};
 use crate::mechanism::{self, Parsed};
 use crate::module::{Module, wide};
+
+/// The longest block of any cipher that chains, in bytes.
+const BLOCK_MAX: usize = 16;
 
 /// Which way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Cipher {
     cut: Cut,
     /// What an encryption makes longer: the tag, and an IV in front.
     more: usize,
+    /// How long the parameter says that the plaintext is.
+    expected: Option<u64>,
     parameter: Option<Parameter>,
     chain: Chain,
     counter_bits: u32,
@@ -98,6 +103,9 @@ impl Cipher {
             _ => Vec::new(),
         };
         let blocks_left = match cut {
+            Cut::Counted(_) if parsed.entry.parameter() == Form::ChaCha20 => {
+                u128::from(u32::MAX - chacha20_counter(&iv)?) + 1
+            }
             Cut::Counted(_) => counters_left(counter(&iv)?, parsed.counter_bits),
             _ => 0,
         };
@@ -107,6 +115,7 @@ impl Cipher {
             entry: parsed.entry,
             cut,
             more,
+            expected: parsed.data_bytes,
             parameter: parsed.wire.parameter,
             chain: Chain { iv, blocks_left },
             counter_bits: parsed.counter_bits,
@@ -134,7 +143,10 @@ impl Cipher {
             Cut::Blocks(block)
             | Cut::Chained(block)
             | Cut::Padded(block, _)
+            | Cut::Feedback(block)
+            | Cut::KeyStream(block)
             | Cut::Counted(block) => all / block * block,
+            Cut::Shifted(_) => all,
         }
     }
 
@@ -182,12 +194,24 @@ impl Cipher {
             Cut::Padded(block, _) if decrypts => all > 0 && all.is_multiple_of(block),
             _ => true,
         };
-        if !whole_blocks || decrypts && all < self.more {
+        let as_expected = match self.expected {
+            Some(plain) if decrypts => {
+                all.checked_sub(self.more).is_some_and(|n| n as u64 == plain)
+            }
+            Some(plain) => all as u64 == plain,
+            None => true,
+        };
+        if !whole_blocks || !as_expected || decrypts && all < self.more {
             return Err(self.length_error());
         }
         let mut chain = self.chain.clone();
         match self.cut {
-            Cut::Blocks(_) | Cut::Chained(_) | Cut::Counted(_) => {
+            Cut::Blocks(_)
+            | Cut::Chained(_)
+            | Cut::Counted(_)
+            | Cut::Shifted(_)
+            | Cut::Feedback(_)
+            | Cut::KeyStream(_) => {
                 let mut output = room(all)?;
                 self.shots(target, input, &mut chain, &mut output)?;
                 Ok(output)
@@ -257,24 +281,34 @@ impl Cipher {
         if let Cut::Counted(block) = self.cut {
             chain.iv = self.advance(chain, length.div_ceil(block) as u128)?;
         }
-        // The ciphertext block that the next shot chains on is the input's or the output's.
-        let last = |bytes: &[u8]| match self.cut {
-            Cut::Chained(block) | Cut::Padded(block, _) => {
-                bytes.len().checked_sub(block).map(|at| bytes[at..].to_vec())
-            }
-            _ => None,
-        };
-        let last_input = last(&data);
+        let input = if chain.iv.is_empty() { Vec::new() } else { tail(&data).to_vec() };
         let result = self.shot(target, kind, parameter, data)?;
         if result.len() != length {
             return Err(crate::error::unexpected_reply());
         }
         let ciphertext = match self.direction {
-            Direction::Encrypt => last(&result),
-            Direction::Decrypt => last_input,
+            Direction::Encrypt => tail(&result),
+            Direction::Decrypt => &input,
         };
-        if let Some(next) = ciphertext {
-            chain.iv = next;
+        // A piece that ends within a block is the last: nothing chains on it.
+        match self.cut {
+            Cut::Chained(block) | Cut::Padded(block, _) | Cut::Feedback(block) => {
+                if let Some(at) = ciphertext.len().checked_sub(block) {
+                    chain.iv = ciphertext[at..].to_vec();
+                }
+            }
+            Cut::Shifted(register) => {
+                let mut shifted = [&chain.iv, ciphertext].concat();
+                chain.iv = shifted.split_off(shifted.len() - register);
+            }
+            Cut::KeyStream(block) => {
+                let output = tail(&result);
+                if let Some(at) = output.len().checked_sub(block) {
+                    let pairs = output[at..].iter().zip(&input[at..]);
+                    chain.iv = pairs.map(|(one, other)| one ^ other).collect();
+                }
+            }
+            Cut::Whole | Cut::Sealed(_) | Cut::Blocks(_) | Cut::Counted(_) => {}
         }
         output.extend_from_slice(&result);
         Ok(())
@@ -284,6 +318,11 @@ impl Cipher {
     /// is the block's last `ulCounterBits` bits, and data that would make it wrap is out of range.
     fn advance(&self, chain: &mut Chain, blocks: u128) -> Result<Vec<u8>> {
         chain.blocks_left = chain.blocks_left.checked_sub(blocks).ok_or(self.length_error())?;
+        if self.entry.parameter() == Form::ChaCha20 {
+            let counter = u128::from(chacha20_counter(&chain.iv)?) + blocks;
+            let counter = (counter as u32).to_le_bytes();
+            return Ok([counter.as_slice(), &chain.iv[counter.len()..]].concat());
+        }
         let counter = counter(&chain.iv)?;
         let mask = counter_mask(self.counter_bits);
         let next = (counter & !mask) | (counter.wrapping_add(blocks) & mask);
@@ -328,6 +367,17 @@ impl Cipher {
 /// The bits of a CTR block that count. `bits` is 1 to 128.
 fn counter_mask(bits: u32) -> u128 {
     u128::MAX >> (128 - bits)
+}
+
+/// The end of a piece, on which the next one may chain: a block at most.
+fn tail(bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(BLOCK_MAX)..]
+}
+
+/// The block counter in front of a ChaCha20 nonce.
+fn chacha20_counter(state: &[u8]) -> Result<u32> {
+    let counter = state.first_chunk().ok_or(Ckr(CKR_MECHANISM_PARAM_INVALID))?;
+    Ok(u32::from_le_bytes(*counter))
 }
 
 /// A CTR block as a number.

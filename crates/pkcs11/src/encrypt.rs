@@ -127,6 +127,9 @@ mod tests {
             (CKM_AES_CBC, IV.to_vec(), true),
             (CKM_AES_CBC_PAD, IV.to_vec(), false),
             (CKM_AES_CTR, ctr(128, [0x11; 16]), false),
+            (CKM_AES_CFB8, IV.to_vec(), false),
+            (CKM_AES_CFB128, IV.to_vec(), false),
+            (CKM_AES_OFB, IV.to_vec(), false),
         ]
     }
 

@@ -195,6 +195,7 @@ impl Fake {
             Some(Parameter::Gcm(gcm)) => {
                 Params::Gcm { iv: &gcm.iv, aad: &gcm.aad, tag_bits: gcm.tag_bits }
             }
+            Some(Parameter::MacLength(length)) => Params::MacLength(*length as usize),
             Some(_) => return Err(Ckr(CKR_MECHANISM_PARAM_INVALID)),
         };
         let entry = mechanism::find(mechanism.kind).unwrap();

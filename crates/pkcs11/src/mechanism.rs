@@ -12,7 +12,7 @@ use strongroom_wire::message::{
     self, EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
 };
 
-use crate::abi::mechanism::Mechanism;
+use crate::abi::mechanism::{Aead, Mechanism};
 use crate::abi::raw::{Input, IvPlace};
 use crate::error::{Ckr, Result};
 use crate::module::wide;
@@ -34,6 +34,8 @@ pub(crate) struct Parsed {
     pub(crate) iv_place: Option<IvPlace>,
     /// CK_AES_CTR_PARAMS.ulCounterBits, else 0.
     pub(crate) counter_bits: u32,
+    /// CK_CCM_PARAMS.ulDataLen: how long the plaintext is.
+    pub(crate) data_bytes: Option<u64>,
 }
 
 /// Reads a mechanism. `cloudhsm` says that a zeroed GCM IV asks for one of the HSM's.
@@ -45,6 +47,7 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
     let entry = mechanism::find(kind).ok_or(Ckr(CKR_MECHANISM_INVALID))?;
     let mut iv_place = None;
     let mut counter_bits = 0;
+    let mut data_bytes = None;
     let parameter = match entry.parameter() {
         Form::None => {
             if given.parameter().len() != 0 {
@@ -80,13 +83,41 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
                 tag_bits: tag_bits(gcm.tag_bits)?,
             }))
         }
+        Form::Ccm => {
+            let ccm = given.ccm()?;
+            data_bytes = ccm.data_bytes;
+            Some(Parameter::Gcm(aead(&ccm)?))
+        }
+        Form::ChaCha20Poly1305 => Some(Parameter::Gcm(aead(&given.chacha20_poly1305()?)?)),
+        Form::ChaCha20 => {
+            let chacha20 = given.chacha20()?;
+            let part = |bytes: &Input<'_>, length: usize| {
+                if bytes.len() == length {
+                    Ok(bytes.bytes().to_vec())
+                } else {
+                    Err(Ckr(CKR_MECHANISM_PARAM_INVALID))
+                }
+            };
+            let (counter, nonce) = (part(&chacha20.counter, 4)?, part(&chacha20.nonce, 12)?);
+            Some(Parameter::Iv([counter, nonce].concat()))
+        }
+        Form::MacLength => Some(Parameter::MacLength(wide(given.ulong()?))),
         Form::KeyWrapIv => {
             let iv =
                 given.parameter().at_most(KEY_WRAP_IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?;
             (!iv.is_empty()).then(|| Parameter::Iv(iv.to_vec()))
         }
     };
-    Ok(Parsed { entry, wire: message::Mechanism { kind, parameter }, iv_place, counter_bits })
+    let wire = message::Mechanism { kind, parameter };
+    Ok(Parsed { entry, wire, iv_place, counter_bits, data_bytes: data_bytes.map(wide) })
+}
+
+fn aead(given: &Aead<'_>) -> Result<GcmParameter> {
+    Ok(GcmParameter {
+        iv: given.nonce.at_most(IV_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
+        aad: given.aad.at_most(DATA_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
+        tag_bits: tag_bits(given.tag_bytes.saturating_mul(8))?,
+    })
 }
 
 fn iv(given: &Mechanism<'_>, bytes: usize) -> Result<Vec<u8>> {

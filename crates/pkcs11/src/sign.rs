@@ -10,7 +10,7 @@ use cryptoki_sys::*;
 use strongroom_crypto::mechanism::Kind;
 use strongroom_crypto::{Hash, Hasher};
 use strongroom_wire::limits::DATA_BYTES_MAX;
-use strongroom_wire::message::{self, Operation, Sign};
+use strongroom_wire::message::{self, Operation, Parameter, Sign};
 use zeroize::Zeroizing;
 
 use crate::abi::mechanism::Mechanism;
@@ -21,6 +21,9 @@ use crate::mechanism;
 use crate::module::{Module, wide};
 use crate::operation::{self, Progress};
 use crate::session::Session;
+
+/// AES's block, and so a whole CMAC, in bytes.
+const AES_BLOCK: usize = 16;
 
 /// A signature being made or checked.
 pub(crate) struct Signing {
@@ -65,7 +68,7 @@ impl Signing {
         let key = wide(key);
         let info = key_info::usable(module, session, key, parsed.entry, usage)?;
         let kind = parsed.entry.operation;
-        Ok(Self {
+        let signing = Self {
             key,
             mechanism: parsed.wire,
             kind,
@@ -73,7 +76,13 @@ impl Signing {
             info,
             hash: parsed.entry.hash,
             gathered: None,
-        })
+        };
+        // Known to be wrong already: said here, as PKCS#11 has it, and by the HSM again.
+        let longest = signing.hash.map_or(AES_BLOCK, Hash::len);
+        if signing.kind.is_mac() && signing.signature_length() > longest {
+            return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
+        }
+        Ok(signing)
     }
 
     /// The mechanism as it travels.
@@ -84,7 +93,9 @@ impl Signing {
     /// The length of a signature in bytes.
     pub(crate) fn signature_length(&self) -> usize {
         match (self.kind, self.hash) {
+            (Kind::HmacGeneral | Kind::CmacGeneral | Kind::Gmac, _) => self.cut_length(),
             (Kind::Hmac, Some(hash)) => hash.len(),
+            (Kind::Cmac, _) => AES_BLOCK,
             // PKCS#11 2.40 mechanisms, section 2.3.1: r and s, each as long as the order of the
             // base point, which has the field's length for the curves offered.
             (Kind::Ecdsa, _) => 2 * self.info.bytes,
@@ -92,9 +103,18 @@ impl Signing {
         }
     }
 
+    /// The length of a MAC in bytes that the parameter says.
+    fn cut_length(&self) -> usize {
+        match &self.mechanism.parameter {
+            Some(Parameter::MacLength(length)) => usize::try_from(*length).unwrap_or(usize::MAX),
+            Some(Parameter::Gcm(gcm)) => gcm.tag_bits as usize / 8,
+            _ => 0,
+        }
+    }
+
     /// The hash that is computed here, where one is.
     fn local_hash(&self) -> Option<Hash> {
-        self.hash.filter(|_| self.kind != Kind::Hmac)
+        self.hash.filter(|_| !self.kind.is_mac())
     }
 
     /// Takes a piece of the data.

@@ -8,6 +8,8 @@ use strongroom_crypto::{
     verify, wrap,
 };
 
+use strongroom_crypto::mechanism::Form;
+
 use crate::fixed;
 use crate::input::{Fields, long, short};
 
@@ -19,6 +21,9 @@ fn keys() -> &'static [Key] {
             Key::from_secret(CKK_AES, vec![0x2b; 32]),
             Key::from_secret(CKK_AES, vec![0x3c; 16]),
             Key::from_secret(CKK_GENERIC_SECRET, vec![0x4d; 40]),
+            Key::from_secret(CKK_DES3, (1..=24).collect()),
+            Key::from_secret(CKK_CHACHA20, vec![0x5e; 32]),
+            Key::from_secret(CKK_AES_XTS, (1..=64).collect()),
             Key::from_pkcs8(fixed::RSA_2048),
         ];
         keys.extend(Curve::ALL.map(|curve| {
@@ -150,14 +155,15 @@ pub(super) fn operation(data: &[u8]) -> bool {
     let [operation, mechanism, key, form, hash, mgf, prehashed] = choice;
     let mechanism = &mechanism::MECHANISMS[mechanism % mechanism::MECHANISMS.len()];
     let key = &keys()[key % keys().len()];
-    let (hash, mgf) = (Hash::ALL[hash % 5], Hash::ALL[mgf % 5]);
+    let (hash, mgf) = (Hash::ALL[hash % Hash::ALL.len()], Hash::ALL[mgf % Hash::ALL.len()]);
     let number = fields.number() as u32;
     let (iv, aad, signature) = (fields.short(), fields.short(), fields.long());
-    let params = match form % 5 {
+    let params = match form % 6 {
         0 => Params::None,
         1 => Params::Iv(iv),
         2 => Params::Gcm { iv, aad, tag_bits: number },
         3 => Params::Pss { hash, mgf, salt_length: number as usize },
+        5 => Params::MacLength(number as usize),
         _ => Params::Oaep { hash, mgf, label: aad },
     };
     let case = Case { mechanism, key, params, prehashed: prehashed & 1 == 1 };
@@ -251,12 +257,14 @@ impl Seed<'_> {
 
 fn uses_of(number: usize, mechanism: &Mechanism, place: usize, key: &Key) -> Vec<Vec<u8>> {
     let hash = mechanism.hash.unwrap_or(Hash::Sha256);
-    let (form, iv) = match mechanism.operation {
-        Kind::AesCbc | Kind::AesCbcPad | Kind::AesCtr => (1, vec![9; 16]),
-        Kind::AesGcm => (2, vec![9; 12]),
-        Kind::AesGcmWithIv => (2, Vec::new()),
-        Kind::RsaPss => (3, Vec::new()),
-        Kind::RsaOaep => (4, Vec::new()),
+    let (form, iv) = match mechanism.parameter() {
+        Form::Iv(length) => (1, vec![9; length]),
+        Form::Counter | Form::ChaCha20 => (1, vec![9; 16]),
+        Form::Gcm if mechanism.operation == Kind::AesGcmWithIv => (2, Vec::new()),
+        Form::Gcm | Form::Ccm | Form::ChaCha20Poly1305 => (2, vec![9; 12]),
+        Form::Pss => (3, Vec::new()),
+        Form::Oaep => (4, Vec::new()),
+        Form::MacLength => (5, Vec::new()),
         _ => (0, Vec::new()),
     };
     let params = match form {
@@ -264,6 +272,7 @@ fn uses_of(number: usize, mechanism: &Mechanism, place: usize, key: &Key) -> Vec
         2 => Params::Gcm { iv: &iv, aad: b"label", tag_bits: 128 },
         3 => Params::Pss { hash, mgf: hash, salt_length: 32 },
         4 => Params::Oaep { hash, mgf: hash, label: b"label" },
+        5 => Params::MacLength(16),
         _ => Params::None,
     };
     let seed = Seed {
@@ -271,7 +280,11 @@ fn uses_of(number: usize, mechanism: &Mechanism, place: usize, key: &Key) -> Vec
         key: place,
         form,
         hash: Hash::ALL.iter().position(|known| *known == hash).unwrap_or(0),
-        number: if form == 2 { 128 } else { 32 },
+        number: match form {
+            2 => 128,
+            5 => 16,
+            _ => 32,
+        },
         iv: &iv,
         prehashed: false,
     };

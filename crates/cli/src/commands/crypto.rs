@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cryptoki_sys::*;
 use serde_json::{Value, json};
-use strongroom_crypto::{Hash, Hasher};
+use strongroom_crypto::{Hash, Hasher, Kind};
 use strongroom_wire::message::{
     Mechanism, Operation, Outcome, Parameter, PssParameter, Sign, Verify,
 };
@@ -101,30 +101,20 @@ fn verify(
 impl Scheme<'_> {
     /// The mechanism that hashes with `hash`, for a digest of it.
     fn mechanism(self, hash: Hash) -> Result<Mechanism, Error> {
-        let kind = match (self, hash) {
-            (Self::Ecdsa, Hash::Sha1) => CKM_ECDSA_SHA1,
-            (Self::Ecdsa, Hash::Sha224) => CKM_ECDSA_SHA224,
-            (Self::Ecdsa, Hash::Sha256) => CKM_ECDSA_SHA256,
-            (Self::Ecdsa, Hash::Sha384) => CKM_ECDSA_SHA384,
-            (Self::Ecdsa, Hash::Sha512) => CKM_ECDSA_SHA512,
-            (Self::RsaPkcs, Hash::Sha1) => CKM_SHA1_RSA_PKCS,
-            (Self::RsaPkcs, Hash::Sha224) => CKM_SHA224_RSA_PKCS,
-            (Self::RsaPkcs, Hash::Sha256) => CKM_SHA256_RSA_PKCS,
-            (Self::RsaPkcs, Hash::Sha384) => CKM_SHA384_RSA_PKCS,
-            (Self::RsaPkcs, Hash::Sha512) => CKM_SHA512_RSA_PKCS,
-            (Self::RsaPss(_), Hash::Sha1) => CKM_SHA1_RSA_PKCS_PSS,
-            (Self::RsaPss(_), Hash::Sha224) => CKM_SHA224_RSA_PKCS_PSS,
-            (Self::RsaPss(_), Hash::Sha256) => CKM_SHA256_RSA_PKCS_PSS,
-            (Self::RsaPss(_), Hash::Sha384) => CKM_SHA384_RSA_PKCS_PSS,
-            (Self::RsaPss(_), Hash::Sha512) => CKM_SHA512_RSA_PKCS_PSS,
+        let operation = match self {
+            Self::Ecdsa => Kind::Ecdsa,
+            Self::RsaPkcs => Kind::RsaPkcs,
+            Self::RsaPss(_) => Kind::RsaPss,
         };
+        let named = strongroom_crypto::mechanism::hashing(operation, hash, CKF_SIGN);
+        let kind = named.ok_or_else(|| Error::usage("No such hash function here"))?.kind;
         let parameter = match self {
             Self::RsaPss(pss) if pss.mgf != hash => {
                 return Err(Error::usage("The hash of --mgf must be the one of --hash-function"));
             }
             Self::RsaPss(pss) => Some(Parameter::Pss(PssParameter {
                 hash: hash.mechanism(),
-                mgf: hash.mgf(),
+                mgf: hash.mgf().ok_or_else(|| Error::usage("No such mask function here"))?,
                 salt_length: pss.salt_length,
             })),
             _ => None,

@@ -65,6 +65,7 @@ release! {
     BIGNUM by BN_clear_free,
     BN_CTX by BN_CTX_free,
     BN_MONT_CTX by BN_MONT_CTX_free,
+    CMAC_CTX by CMAC_CTX_free,
     EC_KEY by EC_KEY_free,
     EC_POINT by EC_POINT_free,
     ECDSA_SIG by ECDSA_SIG_free,

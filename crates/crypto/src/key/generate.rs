@@ -1,5 +1,8 @@
 //! Making new keys.
 
+use cryptoki_sys as ck;
+
+use super::secret::set_des_parity;
 use super::{EcPrivate, Key, RsaPrivate, SecretKey, trim};
 use crate::backend::ec::EcKey;
 use crate::backend::rsa::RsaKey;
@@ -9,14 +12,17 @@ use crate::{Curve, Error, SecretBytes, random};
 /// 65537, the public exponent that everybody uses.
 const F4: &[u8] = &[1, 0, 1];
 
-/// A new secret key of `length` bytes. `key_type` is `CKK_AES` (16, 24 or 32 bytes) or
-/// `CKK_GENERIC_SECRET` (1 to 800).
+/// A new secret key of `length` bytes. `key_type` is `CKK_AES` (16, 24 or 32 bytes),
+/// `CKK_GENERIC_SECRET` (1 to 800), or a type of one length ([`crate::fixed_length`]).
 pub fn generate_secret(key_type: u64, length: usize) -> Result<Key, Error> {
     if length > GENERIC_SECRET_BYTES_MAX {
         return Err(Error::KeySize);
     }
     let mut bytes = SecretBytes::zeroed(length);
     random(bytes.as_mut_bytes())?;
+    if key_type == ck::CKK_DES3 {
+        set_des_parity(bytes.as_mut_bytes());
+    }
     SecretKey::new(key_type, bytes).map(Key::Secret)
 }
 

@@ -13,14 +13,14 @@ use cryptoki_sys as ck;
 pub use ec::{EcPrivate, EcPublic};
 pub use generate::{generate_ec, generate_rsa, generate_secret};
 pub use rsa::{RsaImport, RsaParts, RsaPrivate, RsaPublic};
-pub use secret::SecretKey;
+pub use secret::{SecretKey, fixed_length};
 
 use crate::backend::pkey::{self, AnyKey};
 use crate::{Curve, Error, Hash, SecretBytes};
 
 /// A parsed key. No Debug, Clone or comparison: share it in an `Arc`.
 pub enum Key {
-    /// An AES key or a generic secret.
+    /// A secret key.
     Secret(SecretKey),
     /// An RSA private key.
     RsaPrivate(RsaPrivate),
@@ -35,7 +35,7 @@ pub enum Key {
 /// What a key is, without its material: what [`Key::from_stored`] has to know beside the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyKind {
-    /// A secret key of type `CKK_AES` or `CKK_GENERIC_SECRET`.
+    /// A secret key of type `CKK_AES`, `CKK_GENERIC_SECRET`, …
     Secret(u64),
     /// An RSA private key.
     RsaPrivate,
@@ -68,8 +68,8 @@ impl KeyKind {
 }
 
 impl Key {
-    /// A secret key of its bytes. `key_type` is `CKK_AES` (16, 24 or 32 bytes) or
-    /// `CKK_GENERIC_SECRET` (1 to 800); other lengths are [`Error::KeySize`], other types
+    /// A secret key of its bytes. `key_type` is `CKK_AES` (16, 24 or 32 bytes),
+    /// `CKK_GENERIC_SECRET` (1 to 800), or a type of one length; other lengths are [`Error::KeySize`], other types
     /// [`Error::KeyType`].
     pub fn from_secret(key_type: u64, bytes: Vec<u8>) -> Result<Self, Error> {
         SecretKey::new(key_type, SecretBytes::new(bytes)).map(Self::Secret)

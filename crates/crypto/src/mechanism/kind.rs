@@ -15,6 +15,8 @@ pub enum Kind {
     GenerateAes,
     /// [`crate::generate_secret`] of a generic secret.
     GenerateGeneric,
+    /// [`crate::generate_secret`] of a key whose type has one length.
+    GenerateFixed,
     /// [`crate::generate_rsa`].
     GenerateRsa,
     /// [`crate::generate_ec`].
@@ -30,6 +32,14 @@ pub enum Kind {
     Ecdsa,
     /// HMAC (FIPS 198-1).
     Hmac,
+    /// HMAC, cut to the length that the parameter says.
+    HmacGeneral,
+    /// AES-CMAC (SP 800-38B).
+    Cmac,
+    /// AES-CMAC, cut to the length that the parameter says.
+    CmacGeneral,
+    /// AES-GMAC (SP 800-38D): the tag of AES-GCM over data that isn't encrypted.
+    Gmac,
     /// A hash function.
     Digest,
     /// AES-GCM (SP 800-38D): ciphertext || tag.
@@ -44,6 +54,26 @@ pub enum Kind {
     AesEcb,
     /// AES-CTR.
     AesCtr,
+    /// AES-CFB with 8-bit segments.
+    AesCfb8,
+    /// AES-CFB with whole blocks for segments.
+    AesCfb128,
+    /// AES-OFB.
+    AesOfb,
+    /// AES-XTS (SP 800-38E) of one data unit.
+    AesXts,
+    /// AES-CCM (SP 800-38C): ciphertext || tag.
+    AesCcm,
+    /// ChaCha20 (RFC 8439).
+    ChaCha20,
+    /// ChaCha20-Poly1305 (RFC 8439): ciphertext || tag.
+    ChaCha20Poly1305,
+    /// Triple-DES in ECB mode of whole blocks.
+    Des3Ecb,
+    /// Triple-DES in CBC mode of whole blocks.
+    Des3Cbc,
+    /// Triple-DES in CBC mode with PKCS#7 padding.
+    Des3CbcPad,
     /// AES key wrap (RFC 3394, SP 800-38F KW) of whole 8-byte blocks.
     AesKeyWrap,
     /// AES key wrap with padding (RFC 5649, SP 800-38F KWP).
@@ -74,6 +104,9 @@ const EC: Keys = keys(ck::CKK_EC, 256, 521);
 const AES: Keys = keys(ck::CKK_AES, 16, 32);
 const SECRET: Keys = keys(ck::CKK_GENERIC_SECRET, 1, GENERIC_SECRET_BYTES_MAX as u64);
 const SECRET_BITS: Keys = keys(ck::CKK_GENERIC_SECRET, 8, 8 * GENERIC_SECRET_BYTES_MAX as u64);
+const DES3: Keys = keys(ck::CKK_DES3, 24, 24);
+const CHACHA20: Keys = keys(ck::CKK_CHACHA20, 256, 256);
+const AES_XTS: Keys = keys(ck::CKK_AES_XTS, 64, 64);
 const NO_KEY: Keys = Keys { key_type: None, min: 0, max: 0 };
 
 /// The form of a mechanism's parameter.
@@ -89,6 +122,14 @@ pub enum Form {
     KeyWrapIv,
     /// CK_GCM_PARAMS.
     Gcm,
+    /// CK_CCM_PARAMS.
+    Ccm,
+    /// CK_CHACHA20_PARAMS.
+    ChaCha20,
+    /// CK_SALSA20_CHACHA20_POLY1305_PARAMS.
+    ChaCha20Poly1305,
+    /// CK_MAC_GENERAL_PARAMS: a length in bytes.
+    MacLength,
     /// CK_RSA_PKCS_PSS_PARAMS.
     Pss,
     /// CK_RSA_PKCS_OAEP_PARAMS.
@@ -113,6 +154,12 @@ pub enum Cut {
     Padded(usize, u64),
     /// At blocks of a key stream that an incremented counter block makes.
     Counted(usize),
+    /// Anywhere: the next IV is the last bytes of ciphertext, so many.
+    Shifted(usize),
+    /// At whole blocks of ciphertext, the last of which is the next IV.
+    Feedback(usize),
+    /// At whole blocks of key stream, the last of which is the next IV.
+    KeyStream(usize),
 }
 
 /// The sections of the manual's page.
@@ -126,14 +173,18 @@ pub enum Family {
     Ecdsa,
     /// Key agreement.
     Agreement,
-    /// HMAC.
-    Hmac,
+    /// MACs.
+    Macs,
     /// Digests.
     Digests,
     /// AES.
     Aes,
     /// AES key wrap.
     AesKeyWrap,
+    /// ChaCha20.
+    ChaCha20,
+    /// Triple-DES.
+    Des3,
 }
 
 impl Family {
@@ -143,10 +194,12 @@ impl Family {
         (Self::Rsa, "RSA"),
         (Self::Ecdsa, "ECDSA"),
         (Self::Agreement, "Key agreement"),
-        (Self::Hmac, "HMAC"),
+        (Self::Macs, "MACs"),
         (Self::Digests, "Digests"),
         (Self::Aes, "AES"),
         (Self::AesKeyWrap, "AES key wrap"),
+        (Self::ChaCha20, "ChaCha20"),
+        (Self::Des3, "Triple-DES"),
     ];
 }
 
@@ -173,7 +226,7 @@ impl Kind {
     /// What all mechanisms of the kind have in common.
     #[rustfmt::skip] // one row each
     pub const fn facts(self) -> Facts {
-        use Cut::{Blocks, Chained, Counted, Padded, Sealed, Whole};
+        use Cut::{Blocks, Chained, Counted, Feedback, KeyStream, Padded, Sealed, Shifted, Whole};
         match self {
             Self::GenerateAes => facts(Family::Generation, AES, Form::None, Whole,
                 "CKM_AES_KEY_GEN: CKA_VALUE_LEN is 16, 24 or 32."),
@@ -203,8 +256,18 @@ impl Kind {
                  data), CKD_SHA1_KDF to CKD_SHA512_KDF (ANSI X9.63) or CKD_SHA1_KDF_SP800 to \
                  CKD_SHA512_KDF_SP800 (SP 800-56C); the last ten want CKA_VALUE_LEN. A derived key has 14 \
                  bytes at least. All curves have the cofactor 1, so CKM_ECDH1_COFACTOR_DERIVE is the same."),
-            Self::Hmac => facts(Family::Hmac, SECRET, Form::None, Whole,
-                "The whole MAC; there is no CKM_…_HMAC_GENERAL."),
+            Self::GenerateFixed => facts(Family::Generation, NO_KEY, Form::None, Whole,
+                "Key types of one length (triple-DES, ChaCha20, AES-XTS): CKA_VALUE_LEN may be left out."),
+            Self::Hmac => facts(Family::Macs, SECRET, Form::None, Whole,
+                "HMAC takes generic secrets, and keys of its own type (CKK_SHA256_HMAC for CKM_SHA256_HMAC). \
+                 CKM_…_KEY_GEN makes those."),
+            Self::HmacGeneral => facts(Family::Macs, SECRET, Form::MacLength, Whole,
+                "CKM_…_GENERAL: a MAC of 4 bytes at least; a shorter one is guessed too soon (SP 800-224)."),
+            Self::Cmac => facts(Family::Macs, AES, Form::None, Whole, ""),
+            Self::CmacGeneral => facts(Family::Macs, AES, Form::MacLength, Whole, ""),
+            Self::Gmac => facts(Family::Macs, AES, Form::Gcm, Whole,
+                "CKM_AES_GMAC: CK_GCM_PARAMS with the caller's IV, no pAAD, and a tag of 96 to 128 bits. An IV \
+                 must never come twice under one key."),
             Self::Digest => facts(Family::Digests, NO_KEY, Form::None, Whole,
                 "Digests are made in the library and need no login."),
             Self::AesGcm => facts(Family::Aes, AES, Form::Gcm, Sealed(0),
@@ -222,6 +285,26 @@ impl Kind {
             Self::AesEcb => facts(Family::Aes, AES, Form::None, Blocks(16), ""),
             Self::AesCtr => facts(Family::Aes, AES, Form::Counter, Counted(16),
                 "CKM_AES_CTR: ulCounterBits from 1 to 128; a counter never wraps within an operation."),
+            Self::AesCfb8 => facts(Family::Aes, AES, Form::Iv(16), Shifted(16), ""),
+            Self::AesCfb128 => facts(Family::Aes, AES, Form::Iv(16), Feedback(16), ""),
+            Self::AesOfb => facts(Family::Aes, AES, Form::Iv(16), KeyStream(16), ""),
+            Self::AesXts => facts(Family::Aes, AES_XTS, Form::Iv(16), Whole,
+                "CKM_AES_XTS: CKK_AES_XTS keys of 64 bytes (two AES-256 keys), the parameter the tweak; one \
+                 operation is one data unit, of 16 bytes at least. XTS with AES-128 is not there: the \
+                 backend has none."),
+            Self::AesCcm => facts(Family::Aes, AES, Form::Ccm, Sealed(0),
+                "CKM_AES_CCM: a nonce of 7 to 13 bytes that never comes twice under one key, a MAC of 8 to 16 \
+                 bytes (decryption: 4 to 16), and ulDataLen as long as the plaintext."),
+            Self::ChaCha20 => facts(Family::ChaCha20, CHACHA20, Form::ChaCha20, Counted(64),
+                "CKM_CHACHA20: the nonce has 96 bits and the counter 32 (RFC 8439); other widths are refused."),
+            Self::ChaCha20Poly1305 => facts(Family::ChaCha20, CHACHA20, Form::ChaCha20Poly1305, Sealed(0),
+                "CKM_CHACHA20_POLY1305: a nonce of 12 bytes that never comes twice under one key; the tag has \
+                 16 bytes and stands behind the ciphertext."),
+            Self::Des3Ecb => facts(Family::Des3, DES3, Form::None, Blocks(8),
+                "Triple-DES is there for data of old: FIPS mode decrypts with it and does nothing else. The \
+                 three keys must differ from one to the next."),
+            Self::Des3Cbc => facts(Family::Des3, DES3, Form::Iv(8), Chained(8), ""),
+            Self::Des3CbcPad => facts(Family::Des3, DES3, Form::Iv(8), Padded(8, ck::CKM_DES3_CBC), ""),
             Self::AesKeyWrap => facts(Family::AesKeyWrap, AES, Form::KeyWrapIv, Whole,
                 "CKM_AES_KEY_WRAP (RFC 3394): what is wrapped has whole blocks of 8 bytes. Key wrap works on keys only: a key \
                  that could also C_Decrypt would lay open what it wrapped."),
@@ -230,5 +313,10 @@ impl Kind {
             Self::AesKeyWrapPkcs5 => facts(Family::AesKeyWrap, AES, Form::KeyWrapIv, Whole,
                 "CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: RFC 3394 after PKCS#5 padding to 8 bytes."),
         }
+    }
+
+    /// Whether it signs with a secret key.
+    pub const fn is_mac(self) -> bool {
+        matches!(self, Self::Hmac | Self::HmacGeneral | Self::Cmac | Self::CmacGeneral | Self::Gmac)
     }
 }

@@ -62,13 +62,27 @@ impl Mechanism {
     /// no other.
     pub fn takes(&self, key_type: u64) -> bool {
         self.key_type == Some(key_type)
-            || self.operation == Kind::Hmac
+            || self.operation.is_mac()
                 && self.hash.is_some_and(|hash| hash.hmac_key_type() == key_type)
     }
 
     /// The form of its parameter.
     pub fn parameter(&self) -> Form {
         self.operation.facts().parameter
+    }
+
+    /// Whether the message is hashed before a key is needed, so that its digest can be signed in its
+    /// place.
+    pub fn takes_digest(&self) -> bool {
+        self.hash.is_some() && !self.operation.is_mac()
+    }
+
+    /// Makes or takes keys of this type instead of its kind's.
+    const fn of(mut self, key_type: u64, min_size: u64, max_size: u64) -> Self {
+        self.key_type = Some(key_type);
+        self.min_size = min_size;
+        self.max_size = max_size;
+        self
     }
 
     /// Takes functions out of FIPS mode.
@@ -82,6 +96,13 @@ impl Mechanism {
 pub fn find(kind: u64) -> Option<&'static Mechanism> {
     let at = BY_NUMBER.binary_search_by_key(&kind, |mechanism| mechanism.kind).ok()?;
     BY_NUMBER.get(at).copied()
+}
+
+/// The mechanism of a kind that hashes with `hash` and offers `flags`, where there is one.
+pub fn hashing(operation: Kind, hash: Hash, flags: u64) -> Option<&'static Mechanism> {
+    MECHANISMS
+        .iter()
+        .find(|row| row.operation == operation && row.hash == Some(hash) && row.offers(flags))
 }
 
 /// The table by rising number.
@@ -102,6 +123,8 @@ pub const RSA_BITS_STEP: u32 = 256;
 pub const DERIVED_BYTES_MIN: usize = 14;
 /// Longest generic secret, in bytes, as in CloudHSM.
 pub const GENERIC_SECRET_BYTES_MAX: usize = 800;
+
+const SECRET_BITS_MAX: u64 = 8 * GENERIC_SECRET_BYTES_MAX as u64;
 
 const GENERATE: u64 = ck::CKF_GENERATE;
 const GENERATE_PAIR: u64 = ck::CKF_GENERATE_KEY_PAIR;
@@ -142,6 +165,20 @@ const fn hashed(
 pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_AES_KEY_GEN, "CKM_AES_KEY_GEN", Kind::GenerateAes, GENERATE),
     line(ck::CKM_GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", Kind::GenerateGeneric, GENERATE),
+    line(ck::CKM_SHA_1_KEY_GEN, "CKM_SHA_1_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA_1_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA224_KEY_GEN, "CKM_SHA224_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA224_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA256_KEY_GEN, "CKM_SHA256_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA256_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA384_KEY_GEN, "CKM_SHA384_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA384_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA512_KEY_GEN, "CKM_SHA512_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA512_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA512_224_KEY_GEN, "CKM_SHA512_224_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA512_224_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA512_256_KEY_GEN, "CKM_SHA512_256_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA512_256_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA3_224_KEY_GEN, "CKM_SHA3_224_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_224_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA3_256_KEY_GEN, "CKM_SHA3_256_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_256_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA3_384_KEY_GEN, "CKM_SHA3_384_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_384_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_SHA3_512_KEY_GEN, "CKM_SHA3_512_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_512_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_DES3_KEY_GEN, "CKM_DES3_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_DES3, 24, 24).not_fips(GENERATE),
+    line(ck::CKM_CHACHA20_KEY_GEN, "CKM_CHACHA20_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_CHACHA20, 256, 256).not_fips(GENERATE),
+    line(ck::CKM_AES_XTS_KEY_GEN, "CKM_AES_XTS_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_AES_XTS, 64, 64),
     line(ck::CKM_RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN", Kind::GenerateRsa, GENERATE_PAIR),
     // The same generator (FIPS 186-5, probable primes): see `generate_rsa`.
     line(ck::CKM_RSA_X9_31_KEY_PAIR_GEN, "CKM_RSA_X9_31_KEY_PAIR_GEN", Kind::GenerateRsa, GENERATE_PAIR),
@@ -180,12 +217,38 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA256_HMAC, "CKM_SHA256_HMAC", Kind::Hmac, SIGN, Hash::Sha256),
     hashed(ck::CKM_SHA384_HMAC, "CKM_SHA384_HMAC", Kind::Hmac, SIGN, Hash::Sha384),
     hashed(ck::CKM_SHA512_HMAC, "CKM_SHA512_HMAC", Kind::Hmac, SIGN, Hash::Sha512),
+    hashed(ck::CKM_SHA512_224_HMAC, "CKM_SHA512_224_HMAC", Kind::Hmac, SIGN, Hash::Sha512_224),
+    hashed(ck::CKM_SHA512_256_HMAC, "CKM_SHA512_256_HMAC", Kind::Hmac, SIGN, Hash::Sha512_256),
+    hashed(ck::CKM_SHA3_224_HMAC, "CKM_SHA3_224_HMAC", Kind::Hmac, SIGN, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256_HMAC, "CKM_SHA3_256_HMAC", Kind::Hmac, SIGN, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384_HMAC, "CKM_SHA3_384_HMAC", Kind::Hmac, SIGN, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512_HMAC, "CKM_SHA3_512_HMAC", Kind::Hmac, SIGN, Hash::Sha3_512),
+    hashed(ck::CKM_SHA_1_HMAC_GENERAL, "CKM_SHA_1_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha1),
+    hashed(ck::CKM_SHA224_HMAC_GENERAL, "CKM_SHA224_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha224),
+    hashed(ck::CKM_SHA256_HMAC_GENERAL, "CKM_SHA256_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha256),
+    hashed(ck::CKM_SHA384_HMAC_GENERAL, "CKM_SHA384_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha384),
+    hashed(ck::CKM_SHA512_HMAC_GENERAL, "CKM_SHA512_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha512),
+    hashed(ck::CKM_SHA512_224_HMAC_GENERAL, "CKM_SHA512_224_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha512_224),
+    hashed(ck::CKM_SHA512_256_HMAC_GENERAL, "CKM_SHA512_256_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha512_256),
+    hashed(ck::CKM_SHA3_224_HMAC_GENERAL, "CKM_SHA3_224_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256_HMAC_GENERAL, "CKM_SHA3_256_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384_HMAC_GENERAL, "CKM_SHA3_384_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512_HMAC_GENERAL, "CKM_SHA3_512_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha3_512),
+    line(ck::CKM_AES_CMAC, "CKM_AES_CMAC", Kind::Cmac, SIGN),
+    line(ck::CKM_AES_CMAC_GENERAL, "CKM_AES_CMAC_GENERAL", Kind::CmacGeneral, SIGN),
+    line(ck::CKM_AES_GMAC, "CKM_AES_GMAC", Kind::Gmac, SIGN),
 
     hashed(ck::CKM_SHA_1, "CKM_SHA_1", Kind::Digest, DIGEST, Hash::Sha1),
     hashed(ck::CKM_SHA224, "CKM_SHA224", Kind::Digest, DIGEST, Hash::Sha224),
     hashed(ck::CKM_SHA256, "CKM_SHA256", Kind::Digest, DIGEST, Hash::Sha256),
     hashed(ck::CKM_SHA384, "CKM_SHA384", Kind::Digest, DIGEST, Hash::Sha384),
     hashed(ck::CKM_SHA512, "CKM_SHA512", Kind::Digest, DIGEST, Hash::Sha512),
+    hashed(ck::CKM_SHA512_224, "CKM_SHA512_224", Kind::Digest, DIGEST, Hash::Sha512_224),
+    hashed(ck::CKM_SHA512_256, "CKM_SHA512_256", Kind::Digest, DIGEST, Hash::Sha512_256),
+    hashed(ck::CKM_SHA3_224, "CKM_SHA3_224", Kind::Digest, DIGEST, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256, "CKM_SHA3_256", Kind::Digest, DIGEST, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384, "CKM_SHA3_384", Kind::Digest, DIGEST, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512, "CKM_SHA3_512", Kind::Digest, DIGEST, Hash::Sha3_512),
 
     line(ck::CKM_AES_GCM, "CKM_AES_GCM", Kind::AesGcm, ENCRYPT | WRAP),
     line(CKM_CLOUDHSM_AES_GCM, "CKM_CLOUDHSM_AES_GCM", Kind::AesGcmWithIv, ENCRYPT | WRAP),
@@ -193,6 +256,20 @@ pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_AES_CBC_PAD, "CKM_AES_CBC_PAD", Kind::AesCbcPad, ENCRYPT | WRAP),
     line(ck::CKM_AES_ECB, "CKM_AES_ECB", Kind::AesEcb, ENCRYPT),
     line(ck::CKM_AES_CTR, "CKM_AES_CTR", Kind::AesCtr, ENCRYPT),
+    line(ck::CKM_AES_CFB8, "CKM_AES_CFB8", Kind::AesCfb8, ENCRYPT),
+    line(ck::CKM_AES_CFB128, "CKM_AES_CFB128", Kind::AesCfb128, ENCRYPT),
+    line(ck::CKM_AES_OFB, "CKM_AES_OFB", Kind::AesOfb, ENCRYPT),
+    line(ck::CKM_AES_XTS, "CKM_AES_XTS", Kind::AesXts, ENCRYPT),
+    line(ck::CKM_AES_CCM, "CKM_AES_CCM", Kind::AesCcm, ENCRYPT),
+
+    line(ck::CKM_CHACHA20, "CKM_CHACHA20", Kind::ChaCha20, ENCRYPT).not_fips(ENCRYPT),
+    line(ck::CKM_CHACHA20_POLY1305, "CKM_CHACHA20_POLY1305", Kind::ChaCha20Poly1305, ENCRYPT).not_fips(ENCRYPT),
+
+    // FIPS mode after 2023: "3DES key generation and 3DES encryption refused (3DES decryption stays
+    // allowed)".
+    line(ck::CKM_DES3_ECB, "CKM_DES3_ECB", Kind::Des3Ecb, ENCRYPT).not_fips(ck::CKF_ENCRYPT),
+    line(ck::CKM_DES3_CBC, "CKM_DES3_CBC", Kind::Des3Cbc, ENCRYPT).not_fips(ck::CKF_ENCRYPT),
+    line(ck::CKM_DES3_CBC_PAD, "CKM_DES3_CBC_PAD", Kind::Des3CbcPad, ENCRYPT).not_fips(ck::CKF_ENCRYPT),
 
     // Only for keys: with C_Decrypt on them, a key that may both unwrap and decrypt would lay
     // every wrapped key open (Clulow, CHES 2003).

@@ -24,6 +24,26 @@ pub(crate) struct Gcm<'a> {
     pub(crate) tag_bits: CK_ULONG,
 }
 
+/// The parameter of another authenticated cipher, with its pointers checked.
+pub(crate) struct Aead<'a> {
+    /// The nonce; may be empty.
+    pub(crate) nonce: Input<'a>,
+    /// Additional data; may be empty.
+    pub(crate) aad: Input<'a>,
+    /// In bytes.
+    pub(crate) tag_bytes: CK_ULONG,
+    /// Of the plaintext, in bytes, where the parameter says it.
+    pub(crate) data_bytes: Option<CK_ULONG>,
+}
+
+/// CK_CHACHA20_PARAMS, with its pointers checked.
+pub(crate) struct ChaCha20<'a> {
+    /// The block counter; may be empty.
+    pub(crate) counter: Input<'a>,
+    /// The nonce; may be empty.
+    pub(crate) nonce: Input<'a>,
+}
+
 /// CK_RSA_PKCS_OAEP_PARAMS, with its pointer checked.
 pub(crate) struct Oaep<'a> {
     /// CKM_SHA…
@@ -107,6 +127,52 @@ impl<'a> Mechanism<'a> {
     pub(crate) fn ctr(&self) -> Result<CK_AES_CTR_PARAMS> {
         // SAFETY: a C structure of integers.
         unsafe { self.parameter.as_structure() }
+    }
+
+    /// The parameter as a CK_ULONG.
+    pub(crate) fn ulong(&self) -> Result<CK_ULONG> {
+        // SAFETY: an integer.
+        unsafe { self.parameter.as_structure() }
+    }
+
+    /// The parameter as CK_CCM_PARAMS.
+    pub(crate) fn ccm(&self) -> Result<Aead<'a>> {
+        // SAFETY: a C structure of integers and pointers.
+        let raw: CK_CCM_PARAMS = unsafe { self.parameter.as_structure()? };
+        Ok(Aead {
+            // SAFETY: readable for its length by the constructor's contract.
+            nonce: unsafe { pointed(raw.pNonce.cast_const(), raw.ulNonceLen)? },
+            // SAFETY: readable for its length by the constructor's contract.
+            aad: unsafe { pointed(raw.pAAD.cast_const(), raw.ulAADLen)? },
+            tag_bytes: raw.ulMACLen,
+            data_bytes: Some(raw.ulDataLen),
+        })
+    }
+
+    /// The parameter as CK_SALSA20_CHACHA20_POLY1305_PARAMS.
+    pub(crate) fn chacha20_poly1305(&self) -> Result<Aead<'a>> {
+        // SAFETY: a C structure of integers and pointers.
+        let raw: CK_SALSA20_CHACHA20_POLY1305_PARAMS = unsafe { self.parameter.as_structure()? };
+        Ok(Aead {
+            // SAFETY: readable for its length by the constructor's contract.
+            nonce: unsafe { pointed(raw.pNonce.cast_const(), raw.ulNonceLen)? },
+            // SAFETY: readable for its length by the constructor's contract.
+            aad: unsafe { pointed(raw.pAAD.cast_const(), raw.ulAADLen)? },
+            tag_bytes: 16,
+            data_bytes: None,
+        })
+    }
+
+    /// The parameter as CK_CHACHA20_PARAMS. Its lengths are in bits.
+    pub(crate) fn chacha20(&self) -> Result<ChaCha20<'a>> {
+        // SAFETY: a C structure of integers and pointers.
+        let raw: CK_CHACHA20_PARAMS = unsafe { self.parameter.as_structure()? };
+        Ok(ChaCha20 {
+            // SAFETY: readable for its length by the constructor's contract.
+            counter: unsafe { pointed(raw.pBlockCounter.cast_const(), raw.blockCounterBits / 8)? },
+            // SAFETY: readable for its length by the constructor's contract.
+            nonce: unsafe { pointed(raw.pNonce.cast_const(), raw.ulNonceBits / 8)? },
+        })
     }
 
     /// The parameter as CK_RSA_PKCS_OAEP_PARAMS.

@@ -106,7 +106,7 @@ pub fn draft(
             )
         })?;
         row.form.check(attribute, row.name)?;
-        let rule = row.uses(personality).rule(origin, sort);
+        let rule = row.rule(personality, origin, sort);
         admit(row, rule, attribute)?;
         if rule != Rule::Absent {
             draft.put(row, attribute)?;
@@ -114,7 +114,7 @@ pub fn draft(
     }
     for row in table::TABLE {
         let absent = !template.iter().any(|attribute| attribute.kind == row.kind);
-        match row.uses(personality).rule(origin, sort) {
+        match row.rule(personality, origin, sort) {
             Rule::Mandatory if absent => return Err(incomplete(row.name)),
             Rule::Optional(default) | Rule::Only(default) if absent => {
                 draft.set_flag(row, default);
@@ -200,7 +200,9 @@ impl Draft {
 /// Whether an operation can make objects of this sort.
 fn exists(origin: Origin, sort: Sort) -> bool {
     match origin {
-        Origin::Generate | Origin::Derive => matches!(sort, Sort::Aes | Sort::Generic),
+        Origin::Generate | Origin::Derive => {
+            matches!(sort, Sort::Aes | Sort::OneLength | Sort::Generic)
+        }
         Origin::GeneratePublic => matches!(sort, Sort::EcPublic | Sort::RsaPublic),
         Origin::GeneratePrivate => matches!(sort, Sort::EcPrivate | Sort::RsaPrivate),
         Origin::Create => true,

@@ -15,7 +15,10 @@ pub enum Sort {
     RsaPublic,
     /// CKO_SECRET_KEY, CKK_AES.
     Aes,
-    /// CKO_SECRET_KEY, CKK_GENERIC_SECRET or a CKK_…_HMAC.
+    /// CKO_SECRET_KEY of a type that has one length: CKK_DES3, CKK_CHACHA20, CKK_AES_XTS. Its column is
+    /// that of AES, but CKA_VALUE_LEN may be left out.
+    OneLength,
+    /// CKO_SECRET_KEY, CKK_GENERIC_SECRET, CKK_HKDF or a CKK_…_HMAC.
     Generic,
     /// CKO_CERTIFICATE, CKC_X_509.
     Certificate,
@@ -33,11 +36,14 @@ impl Sort {
             (CKO_PRIVATE_KEY, Some(CKK_RSA)) => Self::RsaPrivate,
             (CKO_PUBLIC_KEY, Some(CKK_RSA)) => Self::RsaPublic,
             (CKO_SECRET_KEY, Some(CKK_AES)) => Self::Aes,
+            (CKO_SECRET_KEY, Some(CKK_DES3 | CKK_CHACHA20 | CKK_AES_XTS)) => Self::OneLength,
             (
                 CKO_SECRET_KEY,
                 Some(
-                    CKK_GENERIC_SECRET | CKK_SHA_1_HMAC | CKK_SHA224_HMAC | CKK_SHA256_HMAC
-                    | CKK_SHA384_HMAC | CKK_SHA512_HMAC,
+                    CKK_GENERIC_SECRET | CKK_HKDF | CKK_SHA_1_HMAC | CKK_SHA224_HMAC
+                    | CKK_SHA256_HMAC | CKK_SHA384_HMAC | CKK_SHA512_HMAC | CKK_SHA512_224_HMAC
+                    | CKK_SHA512_256_HMAC | CKK_SHA3_224_HMAC | CKK_SHA3_256_HMAC
+                    | CKK_SHA3_384_HMAC | CKK_SHA3_512_HMAC,
                 ),
             ) => Self::Generic,
             (CKO_CERTIFICATE, Some(CKC_X_509)) => Self::Certificate,
@@ -55,11 +61,22 @@ impl Sort {
     /// Whether the key is one whose material is a secret.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::Generic)
+        matches!(
+            self,
+            Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::OneLength | Self::Generic
+        )
     }
 
-    /// As a bit.
-    pub(super) const fn bit(self) -> u8 {
-        1 << self as u8
+    /// The sort whose column it has in the table.
+    pub(super) const fn column(self) -> Self {
+        match self {
+            Self::OneLength => Self::Aes,
+            other => other,
+        }
+    }
+
+    /// Its column as a bit.
+    pub(super) const fn bit(self) -> u16 {
+        1 << self.column() as u16
     }
 }

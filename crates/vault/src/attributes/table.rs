@@ -18,6 +18,7 @@
 
 use cryptoki_sys::*;
 
+use super::draft::Origin;
 pub use super::sort::Sort;
 pub use super::uses::{Rule, Uses};
 pub use super::value::Form;
@@ -91,7 +92,7 @@ pub struct Row {
     /// Who gives it in personality `token`.
     pub token: Uses,
     /// The sorts that have it, as bits.
-    sorts: u8,
+    sorts: u16,
 }
 
 impl Row {
@@ -101,6 +102,17 @@ impl Row {
         match personality {
             Personality::CloudHsm => &self.cloudhsm,
             Personality::Token => &self.token,
+        }
+    }
+
+    /// What a template may do with it, for an object of this sort that comes to be this way.
+    #[must_use]
+    pub fn rule(&self, personality: Personality, origin: Origin, sort: Sort) -> Rule {
+        match self.uses(personality).rule(origin, sort) {
+            Rule::Mandatory if self.kind == CKA_VALUE_LEN && sort == Sort::OneLength => {
+                Rule::Optional(false)
+            }
+            rule => rule,
         }
     }
 
@@ -304,7 +316,6 @@ table! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attributes::Origin;
 
     #[test]
     fn rows_are_found_by_number_and_name() {

@@ -55,7 +55,7 @@ impl Uses {
     #[must_use]
     pub fn rule(&self, origin: Origin, sort: Sort) -> Rule {
         let at = |sorts: &[Sort], letters: &[u8]| {
-            let place = sorts.iter().position(|&other| other == sort);
+            let place = sorts.iter().position(|&other| other == sort.column());
             place.and_then(|place| letters.get(place)).copied()
         };
         let letter = match origin {
@@ -78,7 +78,7 @@ impl Uses {
     }
 
     /// The sorts that have the attribute, however they came to be.
-    pub(super) const fn sorts(&self) -> u8 {
+    pub(super) const fn sorts(&self) -> u16 {
         present(&PAIR, self.pair)
             | present(&SECRET, self.generate)
             | present(&ALL, self.create)
@@ -87,7 +87,7 @@ impl Uses {
     }
 }
 
-const fn present(sorts: &[Sort], letters: &[u8]) -> u8 {
+const fn present(sorts: &[Sort], letters: &[u8]) -> u16 {
     let mut bits = 0;
     let mut at = 0;
     while at < letters.len() {

@@ -31,20 +31,21 @@ pub struct Mechanism {
     #[prost(uint64, tag = "1")]
     pub kind: u64,
     /// Its parameter.
-    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6, 7")]
     pub parameter: Option<Parameter>,
 }
 
 /// Mechanism parameters.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Parameter {
-    /// An IV: CBC (16 bytes), key wrap (8 bytes).
+    /// An IV: CBC, CFB, OFB (one block), XTS (the tweak), CTR (the counter block), key wrap (8 bytes);
+    /// ChaCha20 (the block counter in 4 bytes, little-endian, then the nonce).
     #[prost(bytes, tag = "2")]
     Iv(Vec<u8>),
     /// CK_RSA_PKCS_PSS_PARAMS.
     #[prost(message, tag = "3")]
     Pss(PssParameter),
-    /// CK_GCM_PARAMS.
+    /// CK_GCM_PARAMS, and those of AES-CCM and ChaCha20-Poly1305.
     #[prost(message, tag = "4")]
     Gcm(GcmParameter),
     /// CK_RSA_PKCS_OAEP_PARAMS.
@@ -53,6 +54,9 @@ pub enum Parameter {
     /// CK_ECDH1_DERIVE_PARAMS.
     #[prost(message, tag = "6")]
     Ecdh(EcdhParameter),
+    /// CK_MAC_GENERAL_PARAMS: the length of a MAC that is cut, in bytes.
+    #[prost(uint64, tag = "7")]
+    MacLength(u64),
 }
 
 /// CK_RSA_PKCS_PSS_PARAMS.
