@@ -77,7 +77,7 @@ pub(crate) fn run(names: &[String]) -> Result<(), String> {
         budget("on demand ≤ 0.3 s", median(&measured.on_demand), |s| s <= 0.3);
     }
     budgets(&figures);
-    let cluster = if wanted("cluster") { cluster::run()? } else { Value::Null };
+    let cluster = cluster::run(wanted)?;
     let path = strongroom_tests::release().join("bench.json");
     let all = json!({ "machine": machine(), "rounds": rounds, "start_seconds": starts, "cluster": cluster });
     std::fs::write(&path, format!("{all:#}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
