@@ -10,6 +10,7 @@
 //!   one voter.
 //! - [`disk`]: what it needs of a disk. [`Transport`]: how it reaches the others, which know it as a
 //!   [`Peer`]. [`Observer`]: who is told what happens.
+//! - [`Custodian`]: new secrets for the cluster when a member has gone.
 //! - [`sealing`]: the vault's entries as they lie in a log, a snapshot or a witness: ciphertext. Specified
 //!   in `docs/spec/log.md`.
 //!
@@ -22,6 +23,7 @@
 mod chance;
 mod contacts;
 mod convert;
+mod custody;
 mod describe;
 pub mod disk;
 mod elections;
@@ -48,6 +50,7 @@ mod snapshot;
 mod storage;
 mod transport;
 
+pub use custody::{Custodian, take_rotation};
 pub use error::Error;
 pub use node::{Counters, Node};
 pub use options::{

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use strongroom_cluster::{DeviceKeyHash, Node, Options as NodeOptions, Peer, Transport};
+use strongroom_cluster::{Custodian, DeviceKeyHash, Node, Options as NodeOptions, Peer, Transport};
 use strongroom_engine::{Engine, Identity, Options, UseLog};
 use strongroom_store::{Folder, Secrets};
 use strongroom_vault::{ReplicationError, Replicator};
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::Error;
 use crate::cluster_desk::{Counters, Desk};
-use crate::custody::{Custodian, EngineKeys};
+use crate::custody::EngineKeys;
 use crate::device::{Device, peer_of};
 use crate::joining::Invitation;
 use crate::membership::Membership;

@@ -3,11 +3,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use strongroom_cluster::{Ended, Error, Observer};
+use strongroom_cluster::{Ended, Error, Observer, take_rotation};
 use strongroom_store::Secrets;
 use strongroom_vault::State;
 
-use crate::custody::take_rotation;
 use crate::hsm::Hsm;
 use crate::membership::Membership;
 use crate::rejoin;
@@ -35,7 +34,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn secrets_rotated(&self, epoch: u64, sealed: &[u8]) -> Result<(), Error> {
-        Ok(take_rotation(&self.secrets, epoch, sealed)?)
+        take_rotation(&self.secrets, epoch, sealed)
     }
 
     fn members_changed(&self, state: &State) {
