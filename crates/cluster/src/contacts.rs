@@ -9,14 +9,14 @@ use strongroom_wire::peer::{Ballot, Place};
 use tokio::time::Instant;
 
 use crate::Peer;
-use crate::raft::Vote;
 
 /// What was seen of one other node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) boot: u64,
     pub(crate) vote: Option<Ballot>,
-    pub(crate) acknowledged: Option<Place>,
+    /// The last entry that it acknowledged, and the term of the leader to whom.
+    pub(crate) acknowledged: Option<(u64, Place)>,
 }
 
 #[derive(Default)]
@@ -30,8 +30,10 @@ struct Other {
 #[derive(Default)]
 struct Inner {
     others: BTreeMap<u64, Other>,
-    /// When a leader was heard, and which.
-    leader_heard: Option<(Instant, Vote)>,
+    /// When a leader was heard.
+    leader_heard: Option<Instant>,
+    /// When a leader that was heard was in touch with a majority.
+    majority_heard: Option<Instant>,
     /// Members that known members told of, while this node has an old membership.
     introduced: BTreeMap<u64, Peer>,
 }
@@ -43,14 +45,24 @@ pub(crate) struct Contacts {
 }
 
 impl Contacts {
-    /// A leader spoke.
-    pub(crate) fn heard_leader(&self, vote: Vote) {
-        self.lock().leader_heard = Some((Instant::now(), vote));
+    /// A leader spoke, and was in touch with a majority so long ago.
+    pub(crate) fn heard_leader(&self, silence: Duration) {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        inner.leader_heard = Some(now);
+        // One that has been cut off for longer than this machine runs was never in touch, for all that
+        // is known here.
+        inner.majority_heard = inner.majority_heard.max(now.checked_sub(silence));
     }
 
     /// How long ago one did.
     pub(crate) fn leader_silence(&self) -> Option<Duration> {
-        self.lock().leader_heard.map(|(heard, _)| heard.elapsed())
+        self.lock().leader_heard.map(|heard| heard.elapsed())
+    }
+
+    /// How long ago the majority was heard of, by way of a leader.
+    pub(crate) fn majority_silence(&self) -> Option<Duration> {
+        self.lock().majority_heard.map(|heard| heard.elapsed())
     }
 
     /// `node` answered.
@@ -100,12 +112,16 @@ impl Contacts {
         middle.into_iter().min_by_key(|ms| ms.unsigned_abs())
     }
 
-    /// `node` acknowledged an entry.
-    pub(crate) fn acknowledged(&self, node: u64, place: Place) {
+    /// `node` acknowledged an entry to the leader of `term`. A later leader may have it take the entry
+    /// back, so what it acknowledged to an earlier one says nothing any more.
+    pub(crate) fn acknowledged(&self, node: u64, term: u64, place: Place) {
         let mut inner = self.lock();
         let seen = &mut inner.others.entry(node).or_default().seen;
-        if seen.acknowledged.is_none_or(|known| newer(&place, &known)) {
-            seen.acknowledged = Some(place);
+        let is_news = seen.acknowledged.is_none_or(|(known_term, known)| {
+            term > known_term || (term == known_term && newer(&place, &known))
+        });
+        if is_news {
+            seen.acknowledged = Some((term, place));
         }
     }
 
@@ -189,16 +205,32 @@ mod tests {
         assert_eq!(contacts.clock_apart_ms(&[1, 2, 3], 1, 1_020_030), Some(-20_000));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_cut_off_is_heard_and_the_majority_is_not() {
+        let contacts = Contacts::default();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        contacts.heard_leader(Duration::from_millis(40));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        contacts.heard_leader(Duration::from_millis(2_040));
+        assert_eq!(contacts.leader_silence(), Some(Duration::ZERO));
+        assert_eq!(contacts.majority_silence(), Some(Duration::from_millis(2_040)));
+        contacts.heard_leader(Duration::MAX);
+        assert_eq!(contacts.majority_silence(), Some(Duration::from_millis(2_040)));
+    }
+
     #[test]
     fn what_was_seen_never_goes_back() {
         let contacts = Contacts::default();
         let place = |term, index| Place { term, leader: 1, index };
-        contacts.acknowledged(2, place(2, 5));
-        contacts.acknowledged(2, place(1, 9));
+        contacts.acknowledged(2, 2, place(2, 5));
+        contacts.acknowledged(2, 2, place(1, 9));
+        contacts.acknowledged(2, 1, place(1, 9));
         contacts.started(2, 4);
         contacts.started(2, 3);
         let seen = contacts.seen(2);
-        assert_eq!((seen.acknowledged, seen.boot), (Some(place(2, 5)), 4));
+        assert_eq!((seen.acknowledged, seen.boot), (Some((2, place(2, 5))), 4));
+        contacts.acknowledged(2, 3, place(2, 4));
+        assert_eq!(contacts.seen(2).acknowledged, Some((3, place(2, 4))), "one was taken back");
         assert_eq!(contacts.seen(3), Seen::default());
     }
 }

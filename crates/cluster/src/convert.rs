@@ -27,7 +27,11 @@ pub(crate) fn from_ballot(ballot: &Ballot) -> Vote {
     }
 }
 
-pub(crate) fn to_append(request: AppendEntriesRequest<TypeConfig>, kept: Option<LogId>) -> Append {
+pub(crate) fn to_append(
+    request: AppendEntriesRequest<TypeConfig>,
+    kept: Option<LogId>,
+    silence_ms: u64,
+) -> Append {
     Append {
         vote: Some(to_ballot(&request.vote)),
         previous: request.prev_log_id.as_ref().map(to_place),
@@ -41,6 +45,7 @@ pub(crate) fn to_append(request: AppendEntriesRequest<TypeConfig>, kept: Option<
             .collect(),
         committed: request.leader_commit.as_ref().map(to_place),
         kept: kept.as_ref().map(to_place),
+        silence_ms,
     }
 }
 
@@ -127,13 +132,14 @@ mod tests {
             entries,
             committed: None,
             kept: None,
+            silence_ms: 7,
         }
     }
 
     #[test]
     fn entries_in_order_are_taken_and_others_refused() {
         let sent = append(vec![entry(5), entry(6)]);
-        assert_eq!(to_append(from_append(sent.clone()).unwrap(), None), sent);
+        assert_eq!(to_append(from_append(sent.clone()).unwrap(), None, 7), sent);
         for entries in [vec![entry(6)], vec![entry(5), entry(7)], vec![LogEntry::default()]] {
             assert!(from_append(append(entries)).is_err());
         }

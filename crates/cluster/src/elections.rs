@@ -95,9 +95,10 @@ impl Elections {
         let silence = if metrics.state == ServerState::Leader {
             self.quorum_silence(metrics)
         } else {
-            self.shared.contacts.leader_silence()
+            self.shared.contacts.majority_silence()
         };
         let silence = ms(silence.unwrap_or_else(|| self.started.elapsed().max(LONG)));
+        self.shared.silence_ms.store(silence, Ordering::Release);
         let cut_off_ms = if silence < CUT_OFF_MS { 0 } else { silence };
         self.shared.cut_off_ms.store(cut_off_ms, Ordering::Release);
     }
@@ -290,8 +291,13 @@ impl Own {
 
     /// Whether others saw more than the disk has: it was put back from an old copy.
     fn is_behind(&self, reply: &SeenReply) -> bool {
-        let log =
-            reply.acknowledged.is_some_and(|seen| self.last.is_none_or(|last| newer(&seen, &last)));
+        // What was acknowledged to an earlier leader than the last one that this disk knows of was on the
+        // disk then; where it is not any more, the later leader had it taken back.
+        let known_later = reply.acknowledged_term != 0 && reply.acknowledged_term < self.vote.term;
+        let log = !known_later
+            && reply
+                .acknowledged
+                .is_some_and(|seen| self.last.is_none_or(|last| newer(&seen, &last)));
         let vote = reply
             .vote
             .is_some_and(|seen| (seen.term, seen.node) > (self.vote.term, self.vote.node));
@@ -333,6 +339,26 @@ mod tests {
 
     fn place(term: u64, index: u64) -> Place {
         Place { term, leader: 1, index }
+    }
+
+    #[test]
+    fn a_disk_whose_end_was_taken_back_by_a_later_leader_is_not_taken_for_an_old_one() {
+        // It led in term 2, and has heard of the leader of term 4, who had it drop entries; then its
+        // process ended before others were in their place.
+        let own = Own {
+            boot: 3,
+            last: Some(place(1, 10)),
+            vote: Ballot { term: 4, node: 2, committed: true },
+        };
+        let by = |acknowledged_term| SeenReply {
+            acknowledged: Some(place(2, 12)),
+            acknowledged_term,
+            ..SeenReply::default()
+        };
+        assert!(!own.is_behind(&by(2)));
+        assert!(own.is_behind(&by(4)), "what it acknowledged to the last leader has to be there");
+        assert!(own.is_behind(&by(5)), "and it has not heard of this one");
+        assert!(own.is_behind(&by(0)), "whoever does not say to whom is believed");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use strongroom_wire::peer::{
     Append, Fenced, Forward, ForwardReply, Installed, PeerOperation, PeerRefusal, PeerReply,
@@ -121,7 +122,7 @@ impl Handler {
     }
 
     async fn append(&self, from: u64, append: Append) -> Result<PeerResult, Error> {
-        let kept = append.kept;
+        let (kept, silence) = (append.kept, Duration::from_millis(append.silence_ms));
         let request = from_append(append)?;
         if request.vote.leader_id.node_id != from || !request.vote.committed {
             return Err(Error::Peer("entries of another leader"));
@@ -132,11 +133,11 @@ impl Handler {
         }
         let vote = request.vote;
         if vote >= self.raft.metrics().borrow().vote {
-            self.shared.contacts.heard_leader(vote);
+            self.shared.contacts.heard_leader(silence);
         }
         // What a leader's own disk has counts as much as what others acknowledge to it.
         if let Some(kept) = kept {
-            self.shared.contacts.acknowledged(from, kept);
+            self.shared.contacts.acknowledged(from, vote.leader_id.term, kept);
         }
         let response = self.raft.append_entries(request).await.map_err(Error::raft)?;
         Ok(PeerResult::Append(to_append_reply(&response)))
@@ -174,7 +175,8 @@ impl Handler {
         PeerResult::Seen(SeenReply {
             boot: seen.boot,
             vote: seen.vote,
-            acknowledged: seen.acknowledged,
+            acknowledged: seen.acknowledged.map(|(_, place)| place),
+            acknowledged_term: seen.acknowledged.map_or(0, |(term, _)| term),
             leader: self.heard_leader(&metrics),
             membership: metrics.membership_config.log_id().as_ref().map(to_place),
             members: membership

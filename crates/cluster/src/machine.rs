@@ -93,7 +93,10 @@ impl Machine {
             let plaintext = sealing::open(&keys.secrets.cluster()?.log, &sealed)?;
             let entry = codec::decode_entry(plaintext.as_bytes())
                 .map_err(|_| Error::Entry("the vault does not know its form"))?;
-            let rotation = self.rotation(&entry.command);
+            let rotation = match &entry.command {
+                Command::RotateSecrets { epoch, sealed } => Some((*epoch, sealed.clone())),
+                _ => None,
+            };
             let topology = is_topology(&entry.command);
             let (index, result, changes) = {
                 let mut state = self.shared.state.write();
@@ -109,7 +112,7 @@ impl Machine {
             drop(changes);
             if result.is_ok() {
                 if let Some((epoch, sealed)) = rotation {
-                    self.rotate(epoch, &sealed)?;
+                    self.take_rotation(epoch, &sealed)?;
                 }
                 left.topology |= topology;
             }
@@ -120,12 +123,19 @@ impl Machine {
         Ok(())
     }
 
-    /// This node's copy of new secrets.
-    fn rotation(&self, command: &Command) -> Option<(u64, Vec<u8>)> {
-        let Command::RotateSecrets { epoch, sealed } = command else { return None };
+    /// Opens this node's copy of new secrets. One that began again under another number finds it under
+    /// the number that it had then, which it does not know any more: the copy is the one that opens.
+    fn take_rotation(&self, epoch: u64, sealed: &[(NodeId, Vec<u8>)]) -> Result<(), Error> {
         let mine = NodeId(self.shared.node);
-        let (_, sealed) = sealed.iter().find(|(node, _)| *node == mine)?;
-        Some((*epoch, sealed.clone()))
+        if let Some((_, own)) = sealed.iter().find(|(node, _)| *node == mine) {
+            return self.rotate(epoch, own);
+        }
+        let Some(keys) = &self.shared.keys else { return Ok(()) };
+        if keys.secrets.cluster()?.epoch() < epoch {
+            // Where none opens, what is sealed with them does not either, and says so.
+            let _ = sealed.iter().any(|(_, copy)| self.rotate(epoch, copy).is_ok());
+        }
+        Ok(())
     }
 
     fn rotate(&self, epoch: u64, sealed: &[u8]) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use strongroom_vault::Member;
 use strongroom_wire::PORT_PEERS;
 use strongroom_wire::limits::CLOCK_APART_MS_MAX;
 use strongroom_wire::peer::{PeerOperation, PeerResult, Stand};
+use tokio::time::Instant;
 
 use crate::convert::{to_ballot, to_place};
 use crate::raft::{Metrics, Raft};
@@ -31,6 +32,8 @@ const ALIVE: Duration = Duration::from_secs(1);
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Who is asked to take over must have done so in this time.
 const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether it has.
+const TRANSFER_LOOK: Duration = Duration::from_millis(5);
 
 /// A member as the choice of voters sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,12 +368,17 @@ async fn try_transfer(shared: &Shared, raft: &Raft) -> Result<(), Error> {
         Ok(_) => return Err(Error::Peer("another answer than to the question")),
         Err(error) => return Err(Error::Transport(error)),
     }
-    let mut leaders = raft.server_metrics();
-    let gone = leaders.wait_for(|metrics| metrics.current_leader != Some(shared.node));
-    match tokio::time::timeout(TRANSFER_PATIENCE, gone).await {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::NotNow("nobody took over".to_owned())),
+    // A look now and then, for the proposer waits on the channel: which of two is woken first there is
+    // tokio's chance, and a simulation could not be repeated.
+    let leads = || raft.server_metrics().borrow().current_leader == Some(shared.node);
+    let asked = Instant::now();
+    while leads() {
+        if asked.elapsed() > TRANSFER_PATIENCE {
+            return Err(Error::NotNow("nobody took over".to_owned()));
+        }
+        tokio::time::sleep(TRANSFER_LOOK).await;
     }
+    Ok(())
 }
 
 /// The voter that has most of the log; no witness.

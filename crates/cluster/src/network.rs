@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::error::{
-    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError,
 };
-use openraft::network::{Backoff, RPCOption};
+use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
@@ -21,7 +22,9 @@ use crate::{Error, Peer, TransportError, convert, snapshot};
 
 type RpcError = RPCError<u64, Peer, RaftError<u64>>;
 
-/// A peer that is unreachable is tried again after so long.
+/// A peer that is unreachable is tried again after so long. We wait, not openraft: while it waits, chance
+/// decides whether it sees first that the time is over or that there is more to send, and a simulation
+/// could not be repeated.
 const BACKOFF: Duration = Duration::from_millis(50);
 /// An append on its way is waited for at most so long, for the sake of a slow disk. Much longer would
 /// keep a peer that is back from its heartbeats.
@@ -63,13 +66,9 @@ fn patience(append: &Append) -> Duration {
     APPEND_PATIENCE + APPEND_PATIENCE_PER_MIB.saturating_mul(mib)
 }
 
-fn rpc(error: TransportError) -> RpcError {
-    match error {
-        TransportError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
-        TransportError::Broken(_) | TransportError::TimedOut => {
-            RPCError::Network(NetworkError::new(&error))
-        }
-    }
+/// Never [`RPCError::Unreachable`]: see [`BACKOFF`].
+fn rpc(error: &TransportError) -> RpcError {
+    RPCError::Network(NetworkError::new(error))
 }
 
 async fn append(
@@ -81,14 +80,22 @@ async fn append(
     let last: Option<LogId> =
         request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
     let vote = request.vote;
-    let append = convert::to_append(request, shared.storage.kept());
+    let silence_ms = shared.silence_ms.load(Ordering::Acquire);
+    let append = convert::to_append(request, shared.storage.kept(), silence_ms);
     let patience = patience(&append);
-    let result = shared.call(to, peer, PeerOperation::Append(append), patience).await;
-    let PeerResult::Append(reply) = result.map_err(rpc)? else { return Err(other_answer()) };
+    let result = match shared.call(to, peer, PeerOperation::Append(append), patience).await {
+        Err(error @ TransportError::Unreachable(_)) => {
+            tokio::time::sleep(BACKOFF).await;
+            return Err(rpc(&error));
+        }
+        result => result.map_err(|error| rpc(&error))?,
+    };
+    let PeerResult::Append(reply) = result else { return Err(other_answer()) };
     let response = convert::from_append_reply(&reply);
     if response.is_success() {
         if let Some(last) = &last {
-            shared.contacts.acknowledged(to, convert::to_place(last));
+            let term = vote.leader_id.term;
+            shared.contacts.acknowledged(to, term, convert::to_place(last));
         }
         shared.contacts.voted(to, convert::to_ballot(&vote));
     }
@@ -110,7 +117,6 @@ async fn early_ack(
         if append(&shared, to, &peer, request.clone()).await.is_ok() {
             return;
         }
-        tokio::time::sleep(BACKOFF).await;
     }
 }
 
@@ -148,7 +154,9 @@ impl RaftNetwork<TypeConfig> for Link {
     ) -> Result<VoteResponse<u64>, RpcError> {
         let vote = PeerOperation::Vote(convert::to_request_vote(&request));
         let result = self.shared.call(self.to, &self.peer, vote, option.hard_ttl()).await;
-        let PeerResult::Vote(reply) = result.map_err(rpc)? else { return Err(other_answer()) };
+        let PeerResult::Vote(reply) = result.map_err(|error| rpc(&error))? else {
+            return Err(other_answer());
+        };
         if let Some(vote) = reply.vote {
             self.shared.contacts.voted(self.to, vote);
         }
@@ -162,25 +170,27 @@ impl RaftNetwork<TypeConfig> for Link {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
-        let last = snapshot.meta.last_log_id;
-        let sending = snapshot::send(&self.shared, self.to, &self.peer, vote, snapshot);
+        let (last, term) = (snapshot.meta.last_log_id, vote.leader_id.term);
+        let sending = async {
+            let sent = snapshot::send(&self.shared, self.to, &self.peer, vote, snapshot).await;
+            if let Err(error) = &sent {
+                tracing::warn!(%error, to = self.to, "a snapshot was not sent");
+                tokio::time::sleep(BACKOFF).await;
+            }
+            sent
+        };
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = sending => {
-                let vote = sent.map_err(|error| {
-                    tracing::warn!(%error, to = self.to, "a snapshot was not sent");
-                    StreamingError::Unreachable(snapshot::failed(error))
-                })?;
+                let vote = sent
+                    .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
                 if let Some(last) = &last {
-                    self.shared.contacts.acknowledged(self.to, convert::to_place(last));
+                    let place = convert::to_place(last);
+                    self.shared.contacts.acknowledged(self.to, term, place);
                 }
                 Ok(SnapshotResponse::new(vote))
             }
         }
-    }
-
-    fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(BACKOFF))
     }
 }

@@ -120,6 +120,7 @@ impl Node {
             ended: false.into(),
             yielding: false.into(),
             cut_off_ms: 1.into(),
+            silence_ms: 0.into(),
             entries: 0.into(),
             batches: 0.into(),
         });

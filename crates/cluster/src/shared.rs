@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     /// Milliseconds since the last contact with the majority, 0 while there is some: kept by
     /// [`crate::elections`].
     pub(crate) cut_off_ms: AtomicU64,
+    /// The same, also while it counts as contact: what a leader tells with each append.
+    pub(crate) silence_ms: AtomicU64,
     pub(crate) entries: AtomicU64,
     pub(crate) batches: AtomicU64,
 }

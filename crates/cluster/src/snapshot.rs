@@ -19,7 +19,7 @@ use crate::disk::{Chunks, SnapshotSource, Spool, Spooled};
 use crate::raft::{LogId, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 use crate::shared::Shared;
 use crate::storage::PlainChunks;
-use crate::{Error, Peer, TransportError, payload, sealing};
+use crate::{Error, Peer, payload, sealing};
 
 /// One message's answer. A chunk goes over a network that may be slow.
 const CHUNK_ANSWER: Duration = Duration::from_secs(30);
@@ -244,15 +244,5 @@ impl Inbox {
             unlabelled(&secrets, &id, number, &sealed?)
                 .map_err(|_| strongroom_store::Error::Snapshot("a chunk does not open"))
         })))
-    }
-}
-
-/// A failed sending, in openraft's words.
-pub(crate) fn failed(error: Error) -> openraft::error::Unreachable {
-    match error {
-        Error::Transport(error @ TransportError::Unreachable(_)) => {
-            openraft::error::Unreachable::new(&error)
-        }
-        error => openraft::error::Unreachable::new(&error),
     }
 }

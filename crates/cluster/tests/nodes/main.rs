@@ -77,6 +77,27 @@ fn a_leader_without_a_majority_knows_it_and_commits_nothing() {
     assert_eq!(cluster.node(1).state().read().object_count(), 1);
 }
 
+#[test]
+fn a_follower_of_a_leader_without_a_majority_knows_that_it_is_cut_off() {
+    let cluster = Cluster::of(5);
+    let leader = cluster.leader();
+    let follower = 1 + leader % 5;
+    for far in (1..=5).filter(|far| ![leader, follower].contains(far)) {
+        for near in [leader, follower] {
+            cluster.net.cut(near, far);
+            cluster.net.cut(far, near);
+        }
+    }
+    cluster.eventually("it notices", |cluster| {
+        matches!(cluster.node(follower).contact(), Contact::CutOff { .. })
+    });
+    assert_eq!(cluster.node(follower).status().leader, Some(NodeId(leader)), "it hears one");
+    cluster.net.heal();
+    cluster.eventually("it is in touch again", |cluster| {
+        cluster.node(follower).contact() == Contact::Connected
+    });
+}
+
 /// openraft #1802: with five voters, two acknowledgements of five advanced the commit index.
 #[test]
 fn two_of_five_voters_commit_nothing() {

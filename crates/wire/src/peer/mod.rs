@@ -238,6 +238,10 @@ pub struct Append {
     /// does, so the others remember it as one.
     #[prost(message, optional, tag = "5")]
     pub kept: Option<Place>,
+    /// How long ago the leader was last in touch with a majority, in milliseconds. Whoever hears no
+    /// other leader has been cut off for as long as this one has.
+    #[prost(uint64, tag = "6")]
+    pub silence_ms: u64,
 }
 
 /// Answer to [`Append`].
@@ -336,6 +340,10 @@ pub struct SeenReply {
     /// The members as the receiver knows them.
     #[prost(message, repeated, tag = "6")]
     pub members: Vec<PeerMember>,
+    /// The term of the leader to whom it acknowledged that. A leader of a later term may have had it take
+    /// the entry back. 0: not known.
+    #[prost(uint64, tag = "7")]
+    pub acknowledged_term: u64,
 }
 
 /// A node of the Raft membership.
