@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use strongroom_sim::throughput;
 use strongroom_tests::{Load, Region, kill_hard, logged_in};
 
 use crate::Work;
@@ -18,6 +19,8 @@ use crate::report::{budget, median};
 const ROUNDS: usize = 3;
 const MILLISECONDS: u64 = 2000;
 const THREADS: usize = 16;
+/// Threads of the simulated programs: enough for each of 28 HSMs to have work.
+const SIMULATED_THREADS: usize = 168;
 /// Kills of the failover run, every second one of the leader.
 const KILLS: usize = 12;
 /// Keys that a new HSM has to get.
@@ -86,7 +89,35 @@ fn scale() -> Result<Value, String> {
             );
         }
     }
-    Ok(rows.into())
+    let rows = rows.into();
+    let simulated = simulated(&rows);
+    Ok(json!({ "measured": rows, "simulated": simulated }))
+}
+
+/// What clusters of up to 28 HSMs would give, each on a machine of its own as fast as this one: by
+/// simulation, from what one HSM was measured to need for a signature.
+fn simulated(scale: &Value) -> Value {
+    let mut all = Vec::new();
+    for row in scale.as_array().into_iter().flatten().filter(|row| row["hsms"] == 1) {
+        let rates: Vec<f64> =
+            row["per_second"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        let service = Duration::from_secs_f64(1.0 / median(&rates).max(1.0));
+        let work = row["work"].as_str().unwrap_or_default();
+        println!(
+            "SIMULATED, not measured: {work}, {SIMULATED_THREADS} threads in {} zones, {} µs a \
+             signature as measured of one HSM",
+            throughput::ZONES,
+            service.as_micros()
+        );
+        for row in throughput::simulate_all(service, SIMULATED_THREADS) {
+            println!("{row}");
+            all.push(json!({
+                "work": work, "hsms": row.hsms, "simulated_per_second": row.per_second,
+                "busiest_over_idlest": row.spread,
+            }));
+        }
+    }
+    all.into()
 }
 
 /// Keys a second from three HSMs, and how many fsyncs each cost on all of them together.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_cluster::{MemberRole, Node};
-use strongroom_store::Secrets;
+use strongroom_store::{ClusterSecrets, Secrets};
 use strongroom_vault::{
     Actor, ClientId, Command, Contact, Endorsement, Entry, JoinPolicy, NodeId, Outcome,
     Personality, Replicator,
@@ -25,28 +25,29 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// The machine from which the cluster is set up.
 const OWNER: Machine = FIRST_CLIENT - 1;
 
-/// A machine with the cluster's secrets, and nothing else.
+/// A machine with an empty disk and secrets of its own, which belongs to no cluster yet.
 ///
 /// # Panics
 /// Where the backend makes no keys.
 #[must_use]
-pub fn machine(world: &World, machine: Machine, secrets: &Secrets) -> Arc<Hsm> {
-    let bytes = secrets.to_bytes();
-    let mut own = Secrets::from_bytes(bytes.as_bytes()).expect("what was written is read");
-    own.hsm_id = format!("hsm-{machine}");
+pub fn machine(world: &World, machine: Machine, witness: bool) -> Arc<Hsm> {
+    let secrets = Secrets::generate_alone(format!("hsm-{machine}"));
+    let secrets = secrets.expect("the backend makes keys");
     let platter = Platter::new(world.dice(0x100 + u64::from(machine)));
-    let hsm = Hsm::new(machine, platter, Arc::new(own));
+    let hsm = Hsm::new(machine, witness, platter, secrets);
     world.add(Arc::clone(&hsm));
     hsm
 }
 
-/// A cluster of so many HSMs with an admin and users, in working order.
+/// A cluster of so many HSMs with an admin and users, in working order; with a witness, where one is
+/// wanted.
 ///
 /// # Panics
 /// Where one does not come about, on a network without faults.
-pub async fn create(world: &Arc<World>, hsms: u8, users: &[&str]) -> Secrets {
-    let secrets = Secrets::generate_for("hsm-1".to_owned()).expect("the backend makes keys");
-    let first = machine(world, 1, &secrets);
+pub async fn create(world: &Arc<World>, hsms: u8, witness: bool, users: &[&str]) {
+    let first = machine(world, 1, false);
+    let secrets = ClusterSecrets::generate().expect("the backend makes keys");
+    first.secrets.adopt(secrets).expect("it has none yet");
     first.becomes(NodeId(1));
     {
         let (mut disk, _) = first.platter.open().expect("an empty disk opens");
@@ -74,13 +75,16 @@ pub async fn create(world: &Arc<World>, hsms: u8, users: &[&str]) -> Secrets {
     })
     .await;
     for number in 2..=hsms {
-        let hsm = machine(world, number, &secrets);
+        let hsm = machine(world, number, false);
         join(world, &hsm, None).await;
+    }
+    if witness {
+        let witness = machine(world, hsms + 1, true);
+        join(world, &witness, None).await;
     }
     settle(world).await;
     let (owned, users) = (Arc::clone(world), users.iter().map(|u| (*u).to_owned()).collect());
     bridge::run("owner", move || first_users(&owned, users)).await;
-    secrets
 }
 
 fn first_users(world: &Arc<World>, users: Vec<String>) {
@@ -128,10 +132,18 @@ fn must(node: &Node, command: Command) -> Outcome {
     outcome.unwrap_or_else(|| panic!("without faults the cluster does this: {what}"))
 }
 
-/// Asks whichever HSM is there to take a machine in; whether it came to that.
+fn may_ask(other: &Hsm, about: &Hsm) -> bool {
+    other.machine != about.machine && !other.witness
+}
+
+/// Asks whichever HSM is there to take a machine in; whether it came to that. One that is new gets the
+/// secrets that the HSM has which took it in.
+///
+/// # Panics
+/// Where secrets are not taken.
 pub async fn join(world: &Arc<World>, hsm: &Arc<Hsm>, replaces: Option<NodeId>) -> bool {
     for other in world.hsms() {
-        let Some(running) = other.running().filter(|_| other.machine != hsm.machine) else {
+        let Some(running) = other.running().filter(|_| may_ask(&other, hsm)) else {
             continue;
         };
         let member = hsm.member();
@@ -139,6 +151,10 @@ pub async fn join(world: &Arc<World>, hsm: &Arc<Hsm>, replaces: Option<NodeId>) 
             bridge::run("join", move || propose(&running.node, add_member(member, replaces)));
         if let Some(Some(Outcome::MemberAdded(node))) = added.await {
             world.trace.note(format_args!("{} joins as node {node}", hsm.machine));
+            if !hsm.witness && hsm.secrets.cluster().is_err() {
+                let secrets = other.secrets.cluster().expect("a member has them");
+                hsm.secrets.adopt((*secrets).clone()).expect("it has none yet");
+            }
             hsm.becomes(node);
             hsm.start(world).await;
             return true;
@@ -147,14 +163,15 @@ pub async fn join(world: &Arc<World>, hsm: &Arc<Hsm>, replaces: Option<NodeId>) 
     false
 }
 
-/// Asks whichever HSM is there to remove another; whether it came to that.
-pub async fn remove(world: &Arc<World>, gone: &Arc<Hsm>) -> bool {
+/// Asks whichever HSM is there to remove another, which has destroyed its secrets where there is a
+/// receipt for that; whether it came to that.
+pub async fn remove(world: &Arc<World>, gone: &Arc<Hsm>, receipt: bool) -> bool {
     let node = gone.node_id();
     for other in world.hsms() {
-        let Some(running) = other.running().filter(|_| other.machine != gone.machine) else {
+        let Some(running) = other.running().filter(|_| may_ask(&other, gone)) else {
             continue;
         };
-        let command = Command::RemoveMember { node, receipt: true };
+        let command = Command::RemoveMember { node, receipt };
         let removed = bridge::run("remove", move || propose(&running.node, command));
         if let Some(Some(_)) = removed.await {
             world.trace.note(format_args!("{} is removed", gone.machine));

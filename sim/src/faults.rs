@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::cluster;
 use crate::dice::Dice;
+use crate::disasters;
 use crate::disk::{Health, Image};
 use crate::hsm::Hsm;
 use crate::network::{FIRST_CLIENT, Machine};
@@ -44,6 +45,12 @@ pub enum Fault {
     Join,
     /// An HSM is removed.
     Remove,
+    /// An HSM is removed that goes on running.
+    Steal,
+    /// A leader is lost, and what it has acknowledged is on a witness alone.
+    LeaveBehind,
+    /// A majority is lost, the rest goes on, and the majority returns. Once in a run.
+    LoseMajority,
 }
 
 /// Causes faults until a moment of the run, then mends everything.
@@ -51,7 +58,6 @@ pub struct Faults {
     world: Arc<World>,
     dice: Dice,
     kinds: Vec<Fault>,
-    secrets: Arc<strongroom_store::Secrets>,
     /// An older copy of a disk.
     old: Option<(Machine, Image)>,
     next_machine: Machine,
@@ -63,13 +69,12 @@ pub struct Faults {
 impl Faults {
     /// Of these kinds, each as likely as it is often named.
     #[must_use]
-    pub fn new(world: &Arc<World>, kinds: &[Fault], secrets: strongroom_store::Secrets) -> Self {
+    pub fn new(world: &Arc<World>, kinds: &[Fault]) -> Self {
         let hsms = world.hsms();
         Self {
             world: Arc::clone(world),
             dice: world.dice(7),
             kinds: kinds.to_vec(),
-            secrets: Arc::new(secrets),
             old: None,
             next_machine: hsms.last().map_or(1, |hsm| hsm.machine + 1),
             size: hsms.len(),
@@ -156,6 +161,20 @@ impl Faults {
             Fault::OldDisk => self.old_disk().await,
             Fault::Join => self.join().await,
             Fault::Remove => self.remove().await,
+            Fault::Steal => {
+                if self.may_lose_one() {
+                    disasters::steal(&self.world, &mut self.dice).await;
+                }
+            }
+            Fault::LeaveBehind => {
+                disasters::leave_behind(&self.world, &mut self.dice).await;
+                self.restart_all().await;
+            }
+            Fault::LoseMajority => {
+                if !self.world.was_recovered() && cluster::is_settled(&self.world) {
+                    disasters::lose_majority(&self.world, &mut self.dice).await;
+                }
+            }
         }
     }
 
@@ -244,8 +263,8 @@ impl Faults {
             let was = hsm.node_id();
             if hsm.running().is_some() {
                 hsm.crash(&self.world);
-                hsm.platter.wipe();
             }
+            hsm.platter.wipe();
             if self.old.as_ref().is_some_and(|(machine, _)| *machine == hsm.machine) {
                 self.old = None;
             }
@@ -257,20 +276,24 @@ impl Faults {
         if self.world.hsms().len() >= self.size + 2 {
             return;
         }
-        let hsm = cluster::machine(&self.world, self.next_machine, &self.secrets);
+        let hsm = cluster::machine(&self.world, self.next_machine, false);
         self.next_machine += 1;
         if !cluster::join(&self.world, &hsm, None).await {
             self.world.remove(hsm.machine);
         }
     }
 
+    /// One that has not caught up may know none of the members but those that go.
+    fn may_lose_one(&self) -> bool {
+        self.world.hsms().len() > self.size && cluster::is_settled(&self.world)
+    }
+
     async fn remove(&mut self) {
-        // One that has not caught up may know none of the members but those that go.
-        if self.world.hsms().len() <= self.size || !cluster::is_settled(&self.world) {
+        if !self.may_lose_one() {
             return;
         }
         let Some(hsm) = self.some_hsm() else { return };
-        if cluster::remove(&self.world, &hsm).await {
+        if cluster::remove(&self.world, &hsm, true).await {
             hsm.crash(&self.world);
             self.world.remove(hsm.machine);
         }
@@ -287,7 +310,12 @@ impl Faults {
         self.restart_all().await;
         for _ in 0..40 {
             self.attend_ended().await;
+            // Whoever was given up after a loss has a successor.
+            if self.world.was_recovered() && self.world.hsms().len() < self.size {
+                self.join().await;
+            }
             sleep(Duration::from_millis(250)).await;
         }
+        disasters::bring_back_the_gone(&self.world).await;
     }
 }

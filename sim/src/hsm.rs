@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use strongroom_cluster::{
-    DeviceKeyHash, Ended, Latency, Node, NodeStatus, Observer, Options, Peer, StorageExecutor,
-    Transport,
+    Custodian, DeviceKeyHash, Ended, Latency, Node, NodeStatus, Observer, Options, Peer,
+    StorageExecutor, Transport, take_rotation,
 };
 use strongroom_crypto::SecretBytes;
 use strongroom_engine::{
-    Engine, EngineSecrets, Identity, LocalCounters, LocalFailures, PasswordCost, UseLog,
+    Engine, EpochSecrets, Identity, LocalCounters, LocalFailures, PasswordCost, UseLog,
 };
-use strongroom_store::Secrets;
+use strongroom_store::{ClusterSecrets, EpochKey, KeyRing, Secrets};
 use strongroom_vault::{
     Actor, Command, Committed, Contact, Entry, LogIndex, Member, NodeId, ObjectId, Outcome,
     Refusal, ReplicationError, Replicator, SharedState, State, UserId,
@@ -62,8 +62,8 @@ impl MachineClock {
 pub struct Running {
     /// The node.
     pub node: Arc<Node>,
-    /// The engine over it.
-    pub engine: Arc<Engine>,
+    /// The engine over it; a witness has none.
+    pub engine: Option<Arc<Engine>>,
     /// The number of this process on its machine.
     pub life: u64,
 }
@@ -72,12 +72,14 @@ pub struct Running {
 pub struct Hsm {
     /// Its number.
     pub machine: Machine,
+    /// Whether it votes and no more.
+    pub witness: bool,
     /// Its disk.
     pub platter: Platter,
     /// Its clock.
     pub clock: MachineClock,
-    /// The cluster's secrets, which an HSM keeps apart from its store.
-    secrets: Arc<Secrets>,
+    /// Its own and the cluster's, which an HSM keeps apart from its store: they survive its processes.
+    pub secrets: Arc<Secrets>,
     inner: Mutex<Inner>,
     starts: AtomicU64,
 }
@@ -93,12 +95,13 @@ struct Inner {
 impl Hsm {
     /// A machine with an empty disk.
     #[must_use]
-    pub fn new(machine: Machine, platter: Platter, secrets: Arc<Secrets>) -> Arc<Self> {
+    pub fn new(machine: Machine, witness: bool, platter: Platter, secrets: Secrets) -> Arc<Self> {
         Arc::new(Self {
             machine,
+            witness,
             platter,
             clock: MachineClock { offset_ms: AtomicI64::new(0), drift: AtomicI64::new(0) },
-            secrets,
+            secrets: Arc::new(secrets),
             inner: Mutex::default(),
             starts: AtomicU64::new(0),
         })
@@ -123,7 +126,7 @@ impl Hsm {
         Member {
             node: NodeId(0),
             hsm_id: self.hsm_id(),
-            witness: false,
+            witness: self.witness,
             address: format!("10.0.0.{}", self.machine),
             port_offset: 0,
             zone: String::new(),
@@ -139,7 +142,7 @@ impl Hsm {
             hsm_id: self.hsm_id(),
             address: network::address(self.machine),
             device_key: self.device_key_hash(),
-            witness: false,
+            witness: self.witness,
             zone: String::new(),
         }
     }
@@ -210,41 +213,52 @@ impl Hsm {
             ..Options::default()
         };
         let transport: Arc<dyn Transport> = Arc::new(port);
-        let secrets = Some(Arc::clone(&self.secrets));
+        let secrets = (!self.witness).then(|| Arc::clone(&self.secrets));
         let node = match Node::open(Box::new(disk), state, secrets, transport, options).await {
             Ok(node) => node,
             Err(error) => panic!("the node of {} does not open: {error}", self.machine),
         };
+        let engine = (!self.witness).then(|| self.engine(world, &node, clock));
+        let running = Running { node: Arc::clone(&node), engine: engine.clone(), life };
+        self.lock().running = Some(running);
+        world.network.listen(self.machine, Arc::new(NodeHost(Arc::clone(&node))));
+        world.trace.note(format_args!("{} starts", self.machine));
+        let Some(engine) = engine else { return };
+        let (hsm, world) = (Arc::clone(self), Arc::clone(world));
+        tokio::spawn(async move {
+            while world.network.lives(hsm.machine, life) {
+                let house = House {
+                    hsm: Arc::clone(&hsm),
+                    engine: Arc::clone(&engine),
+                    node: Arc::clone(&node),
+                    mutant: world.mutant(),
+                };
+                bridge::run("housekeeping", move || house.keep()).await;
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+
+    fn engine(
+        self: &Arc<Self>,
+        world: &Arc<World>,
+        node: &Arc<Node>,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Arc<Engine> {
         let replicator: Arc<dyn Replicator> =
-            Arc::new(Breakable { node: Arc::clone(&node), world: Arc::clone(world) });
-        let engine = Engine::new(
+            Arc::new(Breakable { node: Arc::clone(node), world: Arc::clone(world) });
+        Engine::new(
             replicator,
-            Arc::new(EngineSecrets {
-                masking: SecretBytes::new(vec![0x11; 32]),
-                ticket: SecretBytes::new(vec![0x22; 32]),
-            }),
+            Arc::new(EngineKeys(Arc::clone(&self.secrets))),
             Identity { hsm_id: self.hsm_id(), fips_mode: false },
-            Arc::new(Uses(Arc::clone(&node))),
+            Arc::new(Uses(Arc::clone(node))),
             strongroom_engine::Options {
                 clock,
                 password_cost: PasswordCost::CHEAPEST,
                 local_counters: Some(Arc::new(Counters(Arc::clone(self)))),
                 ..strongroom_engine::Options::default()
             },
-        );
-        let running = Running { node: Arc::clone(&node), engine: Arc::clone(&engine), life };
-        self.lock().running = Some(running);
-        world.network.listen(self.machine, Arc::new(NodeHost(node)));
-        world.trace.note(format_args!("{} starts", self.machine));
-        let network = world.network.clone();
-        let machine = self.machine;
-        tokio::spawn(async move {
-            while network.lives(machine, life) {
-                let engine = Arc::clone(&engine);
-                bridge::run("housekeeping", move || engine.housekeeping()).await;
-                sleep(Duration::from_secs(1)).await;
-            }
-        });
+        )
     }
 
     /// What a node calls when its disk failed: the process ends at once.
@@ -273,6 +287,57 @@ impl Hsm {
             // nobody.
             tokio::spawn(async move { running.node.shutdown().await });
         }
+    }
+}
+
+/// What an HSM does once a second.
+struct House {
+    hsm: Arc<Hsm>,
+    engine: Arc<Engine>,
+    node: Arc<Node>,
+    mutant: Option<Mutant>,
+}
+
+impl House {
+    fn keep(&self) {
+        self.engine.housekeeping();
+        let secrets = &self.hsm.secrets;
+        if self.mutant != Some(Mutant::NoRotation) {
+            let custodian = Custodian::new(Arc::clone(&self.node) as _, Arc::clone(secrets));
+            // What was not agreed on is tried again at the next look.
+            let _ = custodian.rotate_if_due();
+        }
+        let needed = match self.mutant {
+            Some(Mutant::ForgottenMasking) => secrets.cluster().map_or(0, |c| c.epoch()),
+            _ => self.engine.masked_from(),
+        };
+        if let Err(error) = secrets.forget_masking_before(needed) {
+            panic!("secrets in memory are kept: {error}");
+        }
+    }
+}
+
+/// The keys that the engine asks for: the present ones, of whatever epoch that is.
+struct EngineKeys(Arc<Secrets>);
+
+impl EngineKeys {
+    fn key(&self, epoch: u64, of: impl FnOnce(&ClusterSecrets) -> &KeyRing) -> Option<SecretBytes> {
+        let cluster = self.0.cluster().ok()?;
+        of(&cluster).at(epoch).map(EpochKey::bytes).map(SecretBytes::copied)
+    }
+}
+
+impl EpochSecrets for EngineKeys {
+    fn epoch(&self) -> u64 {
+        self.0.cluster().map_or(0, |cluster| cluster.epoch())
+    }
+
+    fn masking(&self, epoch: u64) -> Option<SecretBytes> {
+        self.key(epoch, |cluster| &cluster.masking)
+    }
+
+    fn ticket(&self, epoch: u64) -> Option<SecretBytes> {
+        self.key(epoch, |cluster| &cluster.ticket)
     }
 }
 
@@ -405,7 +470,9 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn secrets_rotated(&self, _: u64, _: &[u8]) -> Result<(), strongroom_cluster::Error> {
+    fn secrets_rotated(&self, epoch: u64, sealed: &[u8]) -> Result<(), strongroom_cluster::Error> {
+        take_rotation(&self.hsm.secrets, epoch, sealed)?;
+        self.world.trace.note(format_args!("{} has secrets {epoch}", self.hsm.machine));
         Ok(())
     }
 
@@ -421,5 +488,17 @@ impl Observer for Watcher {
             let machine = self.hsm.machine;
             self.world.history.problem(format!("{machine}'s disk is taken for an old one"));
         }
+        if why == Ended::Fenced && !self.world.was_recovered() {
+            let machine = self.hsm.machine;
+            self.world.history.problem(format!("{machine} is fenced by nobody"));
+        }
+        // The caller is a task of the node, which ends with its process.
+        let (hsm, world) = (Arc::clone(&self.hsm), Arc::clone(&self.world));
+        let life = world.network.life(hsm.machine);
+        tokio::spawn(async move {
+            if world.network.lives(hsm.machine, life) {
+                hsm.crash(&world);
+            }
+        });
     }
 }

@@ -75,7 +75,7 @@ impl Changer {
     /// An admin's program.
     #[must_use]
     pub fn new(world: &Arc<World>, machine: Machine, user: &str, book: &LoginBook) -> Self {
-        let servers: Vec<Machine> = world.hsms().iter().map(|hsm| hsm.machine).collect();
+        let servers = world.servers();
         let client = Client::new(Arc::clone(world), machine, &servers);
         Self { world: Arc::clone(world), client, user: user.to_owned(), book: book.clone() }
     }

@@ -1,12 +1,14 @@
-//! Runs seeds. `cargo xtask sim` starts one of these for each core.
+//! Runs seeds. `cargo xtask sim` starts one of these for each core. `throughput` models how many signatures
+//! a second clusters of up to 28 HSMs give.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use strongroom_sim::mutant::{self, MUTANTS, Mutant};
 use strongroom_sim::scenario::{self, SCENARIOS, Scenario};
+use strongroom_sim::throughput;
 
 /// What the command line says.
 struct Arguments {
@@ -34,7 +36,8 @@ const SHOWN_SEEDS_MAX: u64 = 20;
 const EARLY_ACK_SEEDS: u64 = 20;
 
 const USAGE: &str = "strongroom-sim [--seeds N] [--from S] [--until S] [--step N] [--scenario NAME] [--trace] [--twice] \
-     [--mutant NAME] [--mutants]";
+     [--mutant NAME] [--mutants]
+strongroom-sim throughput --service-us MICROSECONDS --threads N";
 
 fn arguments() -> Result<Arguments, String> {
     let mut parsed = Arguments {
@@ -75,7 +78,39 @@ fn arguments() -> Result<Arguments, String> {
     Ok(parsed)
 }
 
+/// `--service-us X --threads T`: a table of what is simulated.
+fn model(given: &[String]) -> Result<(), String> {
+    let (mut service_us, mut threads) = (0_u64, 0_usize);
+    for pair in given.chunks(2) {
+        let [name, value] = pair else { return Err(USAGE.to_owned()) };
+        let wrong = |_| format!("{value} is no number");
+        match name.as_str() {
+            "--service-us" => service_us = value.parse().map_err(wrong)?,
+            "--threads" => threads = value.parse().map_err(wrong)?,
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    if service_us == 0 || threads == 0 {
+        return Err(USAGE.to_owned());
+    }
+    println!("simulated, not measured: {service_us} µs a signature, {threads} threads, 3 zones");
+    for row in throughput::simulate_all(Duration::from_micros(service_us), threads) {
+        println!("{row}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if given.first().is_some_and(|first| first == "throughput") {
+        return match model(&given[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => {

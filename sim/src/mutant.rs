@@ -31,6 +31,14 @@ pub enum Mutant {
     ForgetfulPeers,
     /// A leader does not learn that its clock is wrong.
     WildClock,
+    /// Nobody makes new secrets when a member has gone.
+    NoRotation,
+    /// Masking keys are forgotten while objects are still sealed under them.
+    ForgottenMasking,
+    /// A witness's disk says that a transaction is safe before it is.
+    LyingWitness,
+    /// Whoever was given up in a recovery is not told.
+    NoFence,
 }
 
 /// All of them, the scenario that each is run in, and the seeds within which it must be noticed.
@@ -45,6 +53,10 @@ pub const MUTANTS: &[(Mutant, &str, u64)] = &[
     (Mutant::DoubleProposal, "calm", 2),
     (Mutant::ForgetfulPeers, "disks", 150),
     (Mutant::WildClock, "disks", 60),
+    (Mutant::NoRotation, "theft", 5),
+    (Mutant::ForgottenMasking, "theft", 10),
+    (Mutant::LyingWitness, "witness", 20),
+    (Mutant::NoFence, "recovery", 5),
 ];
 
 /// A mutant by name.
@@ -77,13 +89,20 @@ impl Mutant {
             Self::SkippedFsync => all(Health::Lies),
             Self::LostVote => all(Health::ForgetsVotes),
             Self::ForgottenReplies => all(Health::ForgetsReplies),
-            Self::ForgetfulPeers | Self::WildClock => world.network.plant(self),
+            Self::LyingWitness => {
+                let hsms = world.hsms();
+                let witnesses = hsms.iter().filter(|hsm| hsm.witness);
+                witnesses.for_each(|witness| witness.platter.set_health(Health::Lies));
+            }
+            Self::ForgetfulPeers | Self::WildClock | Self::NoFence => world.network.plant(self),
             // Looked for where it matters.
             Self::NoBarrier
             | Self::UnchargedGuess
             | Self::NoSecondAuthorise
             | Self::StaleTicket
-            | Self::DoubleProposal => {}
+            | Self::DoubleProposal
+            | Self::NoRotation
+            | Self::ForgottenMasking => {}
         }
     }
 }

@@ -285,6 +285,7 @@ impl Network {
                 (seen.boot, seen.vote, seen.acknowledged) = (0, None, None);
             }
             (Some(Mutant::WildClock), _) => reply.clock_ms = 0,
+            (Some(Mutant::NoFence), Some(PeerResult::Fenced(_))) => return Err(Lost::Silently),
             _ => {}
         }
         let (delay, _) = self.draw(back);

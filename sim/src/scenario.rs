@@ -1,6 +1,6 @@
 //! Scenarios: how large the cluster is, what its clients do, what goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Scenario {
     /// What it is for.
     pub about: &'static str,
     hsms: u8,
+    /// Whether a witness votes with them.
+    witness: bool,
     weather: Weather,
     faults: &'static [Fault],
     /// Programs that make and use keys.
@@ -48,6 +50,7 @@ const CALM: Scenario = Scenario {
     name: "calm",
     about: "three HSMs, nothing goes wrong",
     hsms: 3,
+    witness: false,
     weather: Weather::FAIR,
     faults: &[],
     key_users: 3,
@@ -131,6 +134,49 @@ pub const SCENARIOS: &[Scenario] = &[
         ..CALM
     },
     Scenario {
+        name: "theft",
+        about: "HSMs are removed and run on, so secrets are made anew, while others crash",
+        faults: &[
+            Fault::Join,
+            Fault::Join,
+            Fault::Steal,
+            Fault::Steal,
+            Fault::Remove,
+            Fault::CrashLeader,
+            Fault::PowerCut,
+            Fault::Part,
+        ],
+        troubled_ms: 15_000,
+        ..CALM
+    },
+    Scenario {
+        name: "witness",
+        about: "two HSMs and a witness, which alone has what a lost leader acknowledged",
+        hsms: 2,
+        witness: true,
+        faults: &[
+            Fault::LeaveBehind,
+            Fault::LeaveBehind,
+            Fault::LeaveBehind,
+            Fault::Crash,
+            Fault::CrashLeader,
+            Fault::PowerCut,
+            Fault::Part,
+            Fault::Pause,
+            Fault::OldDisk,
+        ],
+        troubled_ms: 15_000,
+        ..CALM
+    },
+    Scenario {
+        name: "recovery",
+        about: "a majority of five HSMs is lost, the rest is recovered, the majority comes back",
+        hsms: 5,
+        faults: &[Fault::LoseMajority, Fault::LoseMajority, Fault::CrashLeader, Fault::Part],
+        troubled_ms: 12_000,
+        ..CALM
+    },
+    Scenario {
         name: "leader-loss",
         about: "the leader is killed 1,000 times in a row",
         key_users: 0,
@@ -208,7 +254,7 @@ impl Scenario {
 
     async fn play(self, world: Arc<World>, mutant: Option<Mutant>) -> Vec<u64> {
         let users = ["alice", "bob", UNSETTLED];
-        let secrets = cluster::create(&world, self.hsms, &users).await;
+        cluster::create(&world, self.hsms, self.witness, &users).await;
         world.trace.note("the cluster works");
         if let Some(mutant) = mutant {
             world.plant(mutant);
@@ -221,7 +267,7 @@ impl Scenario {
         let pool = Pool::default();
         let until_ms = world.trace.now_ms() + self.troubled_ms;
         let mut programs = self.programs(&world, &pool, &users, until_ms);
-        Faults::new(&world, self.faults, secrets).run(until_ms).await;
+        Faults::new(&world, self.faults).run(until_ms).await;
         while let Some(ended) = programs.join_next().await {
             if let Err(error) = ended {
                 world.history.problem(format!("a client: {error}"));
@@ -294,7 +340,7 @@ async fn watch(world: Arc<World>) {
     let mut looked_at: BTreeMap<Machine, (u64, u64, u64)> = BTreeMap::new();
     loop {
         sleep(Duration::from_millis(7)).await;
-        for hsm in world.hsms() {
+        for hsm in world.hsms().into_iter().filter(|hsm| !hsm.witness) {
             let Some(running) = hsm.running() else { continue };
             let (life, last, last_ms) = looked_at.get(&hsm.machine).copied().unwrap_or_default();
             let state = running.node.state().read();
@@ -362,6 +408,7 @@ async fn kill_leaders(world: &Arc<World>, times: u32) -> Vec<u64> {
 /// clients find is what they made and did not destroy.
 async fn final_checks(world: &Arc<World>, pool: &Pool) {
     cluster::settle(world).await;
+    let given_up = world.history.totals().given_up;
     for user in pool.users() {
         let pool = pool.of(&user);
         let mut reader = KeyUser::new(world, FIRST_CLIENT + 50, &user, &pool, pool.book());
@@ -377,19 +424,39 @@ async fn final_checks(world: &Arc<World>, pool: &Pool) {
         })
         .await;
     }
+    if world.history.totals().given_up > given_up {
+        // A key that is there and can't be used is as good as lost.
+        world.history.problem("a key can't be found or used, though all is well");
+    }
     cluster::settle(world).await;
     // Rows follow the log onto the disk.
     sleep(Duration::from_secs(1)).await;
     let mut digests = BTreeMap::new();
+    let mut secrets_seen = BTreeSet::new();
     for hsm in world.hsms() {
         let Some(running) = hsm.running() else {
             world.history.problem(format!("{} does not run", hsm.machine));
             continue;
         };
-        let memory = {
+        if hsm.witness {
+            continue;
+        }
+        let (memory, epoch) = {
             let state = running.node.state().read();
-            state.digest()
+            if state.rotation_due() {
+                world.history.problem("nobody has made new secrets");
+            }
+            (state.digest(), state.secrets_epoch())
         };
+        match hsm.secrets.cluster() {
+            Ok(secrets) if secrets.epoch() == epoch => {
+                secrets_seen.insert(secrets.log.current().bytes().to_vec());
+            }
+            _ => {
+                let machine = hsm.machine;
+                world.history.problem(format!("{machine} does not have the secrets {epoch}"));
+            }
+        }
         digests.entry(memory).or_insert_with(Vec::new).push(hsm.machine);
         match hsm.platter.copy().state() {
             Ok(state) if state.digest() == memory => {}
@@ -400,6 +467,9 @@ async fn final_checks(world: &Arc<World>, pool: &Pool) {
     if digests.len() > 1 {
         let sides: Vec<_> = digests.into_values().collect();
         world.history.problem(format!("HSMs have different states: {sides:?}"));
+    }
+    if secrets_seen.len() > 1 {
+        world.history.problem("HSMs have different secrets of one epoch");
     }
     world.trace.note("checked");
 }

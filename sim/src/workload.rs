@@ -116,6 +116,8 @@ pub struct KeyUser {
     user: String,
     pool: Pool,
     made: u64,
+    /// When it asked for its last change of each key.
+    changed: BTreeMap<String, Moment>,
     /// Where its password changes: what is known of that.
     book: Option<LoginBook>,
     /// Its login's name in the history, where its end is watched.
@@ -134,7 +136,7 @@ impl KeyUser {
         pool: &Pool,
         book: Option<LoginBook>,
     ) -> Self {
-        let servers: Vec<Machine> = world.hsms().iter().map(|hsm| hsm.machine).collect();
+        let servers = world.servers();
         if let Some(book) = &book {
             pool.keep_book(book);
         }
@@ -148,6 +150,7 @@ impl KeyUser {
             user: user.to_owned(),
             pool: pool.clone(),
             made: 0,
+            changed: BTreeMap::new(),
         }
     }
 
@@ -210,6 +213,7 @@ impl KeyUser {
             (Some(Outcome::Object(reply)), _) => {
                 self.pool.add(&label, reply.handle);
                 self.client.wrote = called.from;
+                self.changed.insert(label.clone(), called.from);
                 self.used_login(called.from, called.until);
                 Some(called.until)
             }
@@ -309,6 +313,7 @@ impl KeyUser {
             None => (None, KeyOperation::MaybeDestroyed),
             Some(CKR_OK) => {
                 self.client.wrote = called.from;
+                self.changed.insert(label.clone(), called.from);
                 self.used_login(called.from, called.until);
                 (Some(called.until), KeyOperation::Destroyed)
             }
@@ -326,8 +331,8 @@ impl KeyUser {
         self.world.history.key(&label, Call { from: called.from, until, operation });
     }
 
-    /// What was read may be as old as an HSM may be, but not older than the client's own changes; and
-    /// what was missed, not older than the question.
+    /// What was read may be as old as an HSM may be, but not older than the client's own changes (a use
+    /// of a key: of that key); and what was missed, not older than the question.
     fn read(&self, label: &str, called: &Called, operation: KeyOperation) {
         let missed = matches!(operation, KeyOperation::Missing | KeyOperation::Found(0));
         let behind_ms = match (called.cut_off, missed) {
@@ -337,7 +342,11 @@ impl KeyUser {
         };
         let asked = called.last_sent();
         let oldest = asked.saturating_sub(moments(behind_ms));
-        let from = oldest.max(self.client.wrote.min(asked));
+        let wrote = match operation {
+            KeyOperation::Used => self.changed.get(label).copied().unwrap_or(0),
+            _ => self.client.wrote,
+        };
+        let from = oldest.max(wrote.min(asked));
         if operation == KeyOperation::Used {
             self.used_login(from, called.until);
         }
@@ -395,7 +404,7 @@ impl Manager {
     /// An admin's program.
     #[must_use]
     pub fn new(world: &Arc<World>, machine: Machine, accounts: &Accounts) -> Self {
-        let servers: Vec<Machine> = world.hsms().iter().map(|hsm| hsm.machine).collect();
+        let servers = world.servers();
         let client = Client::new(Arc::clone(world), machine, &servers);
         Self { client, world: Arc::clone(world), accounts: accounts.clone(), passwords: 0 }
     }
@@ -460,7 +469,13 @@ impl Manager {
             Some(CKR_ARGUMENTS_BAD) => (Some(called.until), not),
             // It is logged in.
             Some(CKR_ACTION_PROHIBITED) => (Some(called.until), UserOperation::Exists),
-            Some(CKR_USER_NOT_LOGGED_IN) => return self.client.forget_login(),
+            Some(CKR_USER_NOT_LOGGED_IN) => {
+                self.client.forget_login();
+                if !called.may_have_happened_before() {
+                    return;
+                }
+                (None, done)
+            }
             Some(status) => {
                 return self.world.history.problem(format!("the admin gets {status:x}"));
             }
@@ -485,7 +500,7 @@ impl Guesser {
 
     /// Tries until a moment of the run, in milliseconds.
     pub fn work(self, until_ms: u64) {
-        let servers: Vec<Machine> = self.world.hsms().iter().map(|hsm| hsm.machine).collect();
+        let servers = self.world.servers();
         let mut client = Client::new(Arc::clone(&self.world), self.machine, &servers);
         while self.world.trace.now_ms() < until_ms {
             pass(Duration::from_millis(client.dice.between(1, 250)));

@@ -1,6 +1,7 @@
 //! The simulated world: who is in it, and how its parts reach one another.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use strongroom_engine::Channel;
@@ -27,6 +28,9 @@ pub struct World {
     luck: Dice,
     mutant: Mutex<Option<Mutant>>,
     hsms: Mutex<BTreeMap<Machine, Arc<Hsm>>>,
+    /// Machines that are members no more, and may run on.
+    gone: Mutex<BTreeMap<Machine, Arc<Hsm>>>,
+    recovered: AtomicBool,
 }
 
 /// A reply, and how the HSM stood that gave it.
@@ -64,6 +68,8 @@ impl World {
             luck,
             mutant: Mutex::default(),
             hsms: Mutex::default(),
+            gone: Mutex::default(),
+            recovered: AtomicBool::new(false),
         })
     }
 
@@ -105,16 +111,50 @@ impl World {
         self.lock().remove(&machine)
     }
 
-    /// All HSMs, by machine.
+    /// An HSM is a member no more; its machine stays, and its process may run on.
+    pub fn expel(&self, machine: Machine) {
+        if let Some(hsm) = self.remove(machine) {
+            self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(machine, hsm);
+        }
+    }
+
+    /// Those that were expelled.
+    #[must_use]
+    pub fn gone(&self) -> Vec<Arc<Hsm>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// From now on members may be fenced.
+    pub fn recover(&self) {
+        self.recovered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the cluster was recovered from a lost majority.
+    #[must_use]
+    pub fn was_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Relaxed)
+    }
+
+    /// All members, by machine; a witness is among them.
     #[must_use]
     pub fn hsms(&self) -> Vec<Arc<Hsm>> {
         self.lock().values().cloned().collect()
     }
 
-    /// One HSM.
+    /// The members that clients may speak to.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Machine> {
+        let servers = self.hsms().into_iter().filter(|hsm| !hsm.witness);
+        servers.map(|hsm| hsm.machine).collect()
+    }
+
+    /// One machine, of a member or of one that was.
     #[must_use]
     pub fn hsm(&self, machine: Machine) -> Option<Arc<Hsm>> {
-        self.lock().get(&machine).cloned()
+        let member = self.lock().get(&machine).cloned();
+        member.or_else(|| {
+            self.gone.lock().unwrap_or_else(PoisonError::into_inner).get(&machine).cloned()
+        })
     }
 
     /// Whether an HSM answers a ping, which its engine has no part in.
@@ -133,7 +173,7 @@ impl World {
         binding[9] = to;
         let channel = Channel { binding, local: false, peer: format!("c{from}") };
         let (requests, mut letters) = mpsc::unbounded_channel::<Letter>();
-        let (engine, node) = (Arc::clone(&running.engine), Arc::clone(&running.node));
+        let (engine, node) = (running.engine?, running.node);
         tokio::spawn(async move {
             let serve = move || {
                 let mut connection = engine.connect(channel);

@@ -25,7 +25,7 @@ fn holds(name: &str, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for name in ["crashes", "five", "logins"] {
+    for name in ["crashes", "network", "five", "logins", "theft", "witness", "recovery"] {
         assert_eq!(run(name, 11).trace, run(name, 11).trace, "{name}");
         assert_ne!(run(name, 11).trace, run(name, 12).trace, "{name}");
     }
@@ -64,6 +64,25 @@ fn five_hsms_hold_against_everything_at_once() {
 }
 
 #[test]
+fn who_was_removed_and_runs_on_gets_nowhere_and_the_rest_have_new_secrets() {
+    holds("theft", 1..4);
+    // An HSM that was removed answers a client that has seen its key destroyed.
+    holds("theft", 8..9);
+}
+
+#[test]
+fn what_a_witness_alone_has_is_not_lost() {
+    holds("witness", 1..4);
+}
+
+#[test]
+fn a_cluster_goes_on_without_its_majority_which_is_fenced_when_it_returns() {
+    // In the first one a survivor begins again under another number: new secrets were sealed to its old
+    // one. And a follower of a leader that has lost its majority has to know that it is cut off.
+    holds("recovery", 1..5);
+}
+
+#[test]
 fn a_hundred_leaders_in_a_row_are_replaced_within_a_second_each() {
     let scenario = scenario::named("leader-loss").unwrap().with_leaders_killed(100);
     let report = scenario.run(1, None, false);
@@ -80,6 +99,8 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Mutant::UnchargedGuess, "logins"),
         (Mutant::StaleTicket, "calm"),
         (Mutant::DoubleProposal, "calm"),
+        (Mutant::NoRotation, "theft"),
+        (Mutant::NoFence, "recovery"),
     ] {
         assert!(mutant::noticed(Some(mutant), scenario, 1, 5).is_some(), "{mutant:?}");
     }

@@ -21,7 +21,7 @@ use std::{
 
 use crate::{
     connection::Connection,
-    fleet::{HsmKey, Standing},
+    fleet::{CHOSEN_FIRST_FOR, CHOSEN_FOR, HsmKey, Standing},
 };
 
 /// Shards, and so threads that never share one.
@@ -32,12 +32,6 @@ const CONNECTIONS_MAX: usize = 256;
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// A connection that was not used for this long may have been closed by the HSM or on the way to it.
 const LIVENESS_CHECK_AFTER: Duration = Duration::from_secs(30);
-
-/// A thread stays on its HSM for so long before it looks whether another one serves it better, and up
-/// to twice as long.
-const CHOSEN_FOR: Duration = Duration::from_secs(3);
-/// The first time it looks sooner: a program that lives for so long is worth a connection for pings.
-const CHOSEN_FIRST_FOR: Duration = Duration::from_millis(250);
 
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 

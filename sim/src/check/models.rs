@@ -128,6 +128,9 @@ impl Model for User {
             U::LoginLost(given) if open && password == Some(given) => {
                 vec![*account, charged, refunded]
             }
+            // Charged while it was open, or judged right by an HSM that was cut off, and only now known:
+            // it counts as a success now.
+            U::LoginLost(given) if password == Some(given) => vec![*account, refunded],
             U::LoginLost(_) if open && password.is_some() => vec![*account, charged],
             U::LoginLost(_) => vec![*account],
             U::Exists if password.is_some() => vec![*account],

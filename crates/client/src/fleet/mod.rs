@@ -42,6 +42,11 @@ const PROBE_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// While one thread tries an HSM, no other does.
 const PROBE_TAKEN: Duration = Duration::from_secs(1);
+/// A thread stays on its HSM for so long before it looks whether another one serves it better, and up
+/// to twice as long.
+pub const CHOSEN_FOR: Duration = Duration::from_secs(3);
+/// The first time it looks sooner: a program that lives for so long is worth a connection for pings.
+pub const CHOSEN_FIRST_FOR: Duration = Duration::from_millis(250);
 /// Addresses remembered for one HSM: as configured, and as the cluster says.
 const ADDRESSES_MAX: usize = 4;
 
