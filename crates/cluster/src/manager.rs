@@ -135,13 +135,18 @@ async fn look_after(shared: &Shared, raft: &Raft, metrics: &Metrics) -> Result<(
 /// may be the loss of the majority until then. The leader alone knows all of it.
 pub(crate) fn is_changing(shared: &Shared, metrics: &Metrics) -> bool {
     let joint = metrics.membership_config.membership().get_joint_config().len() > 1;
-    joint || (metrics.state == ServerState::Leader && will_change(shared, metrics))
+    let will_change =
+        || follow_the_vault(shared, metrics).is_some() || will_vote(&candidates(shared, metrics));
+    joint || (metrics.state == ServerState::Leader && will_change())
 }
 
-fn will_change(shared: &Shared, metrics: &Metrics) -> bool {
-    let caught_up = |member: Candidate| Candidate { fit: member.fit || !member.lost, ..member };
-    let members: Vec<Candidate> = candidates(shared, metrics).into_iter().map(caught_up).collect();
-    follow_the_vault(shared, metrics).is_some() || choose(&members).is_some()
+/// Whether others vote once those who answer have caught up.
+fn will_vote(members: &[Candidate]) -> bool {
+    let caught_up = |member: &Candidate| {
+        let fit = member.fit || !member.lost;
+        Candidate { fit, ..member.clone() }
+    };
+    choose(&members.iter().map(caught_up).collect::<Vec<_>>()).is_some()
 }
 
 fn joint_target(metrics: &Metrics) -> BTreeSet<u64> {
@@ -449,6 +454,18 @@ mod tests {
         nobody[3].fit = false;
         assert_eq!(settle(&mut nobody), [1, 2, 3]);
         assert_eq!(settle(&mut members), [1, 2, 4]);
+    }
+
+    #[test]
+    fn votes_are_settled_when_nobody_who_answers_waits_for_one() {
+        let mut members: Vec<_> = (1..=3).map(|node| member(node, "", node <= 2)).collect();
+        members[2].fit = false;
+        assert_eq!(choose(&members), None, "it has to catch up first");
+        assert!(will_vote(&members));
+        members[2].lost = true;
+        assert!(!will_vote(&members));
+        members[2] = member(3, "", true);
+        assert!(!will_vote(&members));
     }
 
     #[test]
