@@ -46,6 +46,7 @@ pub struct Image {
 struct Kept {
     position: Position,
     members: Vec<u8>,
+    secrets: Vec<u8>,
     chunks: Vec<Vec<u8>>,
 }
 
@@ -357,15 +358,15 @@ impl Disk for VirtualDisk {
 
     fn snapshot(&mut self) -> Result<Option<SnapshotSource>, Error> {
         let image = self.inner()?.seen.clone();
-        if let Some(Kept { position, members, chunks }) = image.kept {
+        if let Some(Kept { position, members, secrets, chunks }) = image.kept {
             let chunks = Chunks::Sealed(Box::new(chunks.into_iter().map(Ok)));
-            return Ok(Some(SnapshotSource { position, members, chunks }));
+            return Ok(Some(SnapshotSource { position, members, secrets, chunks }));
         }
         let Some(position) = image.applied.position else { return Ok(None) };
         let members = image.applied.members.clone().unwrap_or_default();
         let chunks = chunks(&image).into_iter().map(|chunk| Ok(SecretBytes::new(chunk)));
         let chunks = Chunks::Plain(Box::new(chunks));
-        Ok(Some(SnapshotSource { position, members, chunks }))
+        Ok(Some(SnapshotSource { position, members, secrets: Vec::new(), chunks }))
     }
 
     fn install(
@@ -408,14 +409,21 @@ impl Disk for VirtualDisk {
         self.inner()?.seen.state()
     }
 
-    fn keep(&mut self, position: Position, members: &[u8], chunks: Spooled) -> Result<(), Error> {
+    fn keep(
+        &mut self,
+        position: Position,
+        members: &[u8],
+        secrets: &[u8],
+        chunks: Spooled,
+    ) -> Result<(), Error> {
         let Spooled::Memory(chunks) = chunks else {
             return Err(Error::Snapshot("its chunks are not in memory"));
         };
         self.transact(|image| {
-            image.kept = Some(Kept { position, members: members.to_vec(), chunks });
+            let (members, secrets) = (members.to_vec(), secrets.to_vec());
+            image.kept = Some(Kept { position, members: members.clone(), secrets, chunks });
             image.applied.position = Some(position);
-            image.applied.members = Some(members.to_vec());
+            image.applied.members = Some(members);
             image.follow(position);
             Ok(())
         })

@@ -470,6 +470,8 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
+    fn damaged(&self, _: &str) {}
+
     fn secrets_rotated(&self, epoch: u64, sealed: &[u8]) -> Result<(), strongroom_cluster::Error> {
         take_rotation(&self.hsm.secrets, epoch, sealed)?;
         self.world.trace.note(format_args!("{} has secrets {epoch}", self.hsm.machine));

@@ -64,8 +64,7 @@ impl Region {
     /// Where there is no such HSM.
     #[must_use]
     pub fn folder_of(&self, hsm: usize) -> PathBuf {
-        let described = self.described(hsm);
-        self.dir().join("hsms").join(described["hsm_id"].as_str().expect("an id"))
+        self.dir().join("hsms").join(self.id_of(hsm))
     }
 
     /// The process of an HSM.
@@ -92,14 +91,18 @@ impl Region {
     }
 
     /// Waits until all HSMs run, one leads, as many vote as will (or the loss of one may be the loss of
-    /// the majority), and all have applied the same entries to the same state.
+    /// the majority), and all have applied the same entries to the same state. A witness, which has
+    /// none, runs too.
     ///
     /// # Panics
     /// Where it does not come to that.
     pub fn wait_until_equal(&self) {
-        self.wait_until("all HSMs are equal", |hsms| {
+        self.wait_until("all HSMs are equal", |members| {
+            let (witnesses, hsms): (Vec<&Value>, Vec<&Value>) =
+                members.iter().partition(|hsm| hsm["role"] == "witness");
             let first = &hsms[0];
             hsms.iter().any(|hsm| hsm["role"] == "leader")
+                && witnesses.iter().all(|witness| witness["condition"] == "serving")
                 && hsms.iter().all(|hsm| {
                     hsm["running"] == true
                         && hsm["cut-off"] == false
@@ -109,6 +112,15 @@ impl Region {
                         && hsm["state-digest"].is_string()
                 })
         });
+    }
+
+    /// What an HSM is called: `hsm-…`.
+    ///
+    /// # Panics
+    /// Where there is no such HSM.
+    #[must_use]
+    pub fn id_of(&self, hsm: usize) -> String {
+        self.described(hsm)["hsm_id"].as_str().expect("an id").to_owned()
     }
 
     /// Waits until no HSM has a leader.

@@ -22,7 +22,7 @@ pub use cluster::SmallDisk;
 pub use load::{Load, Report, StopAtEnd, logged_in};
 pub use module::{Called, Failed, Module, attribute, bytes, plain};
 pub use network::Network;
-pub use process::{command_line, hsm_process, kill_hard, signal, stop};
+pub use process::{command_line, hsm_process, kill_hard, signal, spawn, stop};
 pub use program::{Program, program, release};
 pub use region::Region;
 pub use scratch::Scratch;

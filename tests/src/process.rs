@@ -1,7 +1,7 @@
 //! Finding and killing HSM processes, as an operator or an accident would.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The process that serves an HSM's data folder, if one does.
@@ -32,6 +32,20 @@ pub fn command_line(process: u32) -> Vec<String> {
     let path = std::fs::read_link(format!("/proc/{process}/exe")).expect("a program");
     let path = path.to_string_lossy().into_owned();
     std::iter::once(path).chain(words.filter(|word| word != "--detached")).collect()
+}
+
+/// Starts a process with these words and says nothing of what it prints.
+///
+/// # Panics
+/// Where it does not start.
+#[must_use]
+pub fn spawn(words: &[String]) -> Child {
+    Command::new(&words[0])
+        .args(&words[1..])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a process")
 }
 
 /// kill -9, and waits until the process is no more.

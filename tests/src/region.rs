@@ -18,6 +18,7 @@ pub struct Region {
     /// The first HSM's address.
     pub address: String,
     hsms: usize,
+    witness: bool,
 }
 
 impl Region {
@@ -36,6 +37,19 @@ impl Region {
     /// Where it does not come up.
     #[must_use]
     pub fn cluster(name: &str, hsms: usize) -> Self {
+        Self::new(name, hsms, false)
+    }
+
+    /// Sets up and starts a region of two HSMs, 0 and 1, and a witness, 2.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn with_witness(name: &str) -> Self {
+        Self::new(name, 2, true)
+    }
+
+    fn new(name: &str, hsms: usize, witness: bool) -> Self {
         let scratch = Scratch::new(name);
         // 127.x.y.z by process and count: tests run side by side, in one process and in several. A
         // region has the addresses of its zones too: (y, y + 1, y + 2) and some z.
@@ -46,7 +60,7 @@ impl Region {
             1 + process % 80 * 3,
             10 + COUNT.fetch_add(1, Ordering::Relaxed) % 24 * 10
         );
-        let mut region = Self { scratch, environment: BTreeMap::new(), address, hsms };
+        let mut region = Self { scratch, environment: BTreeMap::new(), address, hsms, witness };
         region.start();
         region.environment = region.read_environment();
         region
@@ -65,6 +79,7 @@ impl Region {
     pub fn start(&self) -> String {
         self.strongroom("up")
             .args(["--address", &self.address, "--hsms", &self.hsms.to_string()])
+            .args((self.witness && self.hsms == 2).then_some("--witness"))
             .text()
     }
 
@@ -111,6 +126,21 @@ impl Region {
         let text = std::fs::read(self.dir().join("dev-credentials")).expect("made by up");
         let credentials: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         credentials["admin"]["password"].as_str().expect("an admin's password").to_owned()
+    }
+
+    /// `cloudhsm-cli`, and then these words, as the first admin.
+    #[must_use]
+    pub fn admin(&self, line: &str) -> Program {
+        self.as_admin("admin", &self.admin_password(), line)
+    }
+
+    /// The same as another admin.
+    #[must_use]
+    pub fn as_admin(&self, name: &str, password: &str, line: &str) -> Program {
+        self.program("cloudhsm-cli")
+            .env("CLOUDHSM_ROLE", "admin")
+            .env("CLOUDHSM_PIN", format!("{name}:{password}"))
+            .args(line.split(' '))
     }
 
     /// `pkcs11-tool` on the region's module, logged in.

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use serde_json::Value;
-use strongroom_tests::{Region, program};
+use strongroom_tests::{Region, kill_hard, program};
 
 #[test]
 fn a_region_grows_and_shrinks_and_no_key_is_lost() {
@@ -84,37 +84,50 @@ fn status_tells_programs_who_leads_who_lags_and_what_there_is_to_do() {
 }
 
 #[test]
+fn a_whole_region_moves_to_other_addresses_and_no_key_is_lost() {
+    for mut region in [Region::cluster("moving", 3), Region::with_witness("moving-witness")] {
+        let keys = labels(&region);
+        region.strongroom("down").ok();
+        // The second number of a region's address is never 6.
+        let (_, rest) = region.address["127.".len()..].split_once('.').expect("four numbers");
+        region.address = format!("127.6.{rest}");
+        let said = region.start();
+        assert!(said.contains("Verified OK"), "{said}");
+        region.wait_until_equal();
+        assert_eq!(labels(&region), keys);
+        assert!(region.hsms().iter().all(|hsm| {
+            hsm["address"].as_str().is_some_and(|address| address.starts_with("127.6."))
+        }));
+        // They have agreed on it: each finds the others by itself from now on.
+        for hsm in 0..3 {
+            kill_hard(region.process_of(hsm));
+        }
+        region.start();
+        region.wait_until_equal();
+    }
+}
+
+#[test]
 fn admins_decide_who_joins() {
     let mut region = Region::cluster("joining", 3);
-    let admin = |line: &str| {
-        let pin = format!("admin:{}", region.admin_password());
-        let cli = region.program("cloudhsm-cli").env("CLOUDHSM_ROLE", "admin");
-        cli.env("CLOUDHSM_PIN", pin).args(line.split(' '))
-    };
-    let shown = data(&admin("cluster hsm-info").text());
+    let shown = data(&region.admin("cluster hsm-info").text());
     let ids: Vec<&Value> =
         shown["hsms"].as_array().expect("a list").iter().map(|hsm| &hsm["serial-number"]).collect();
     let known = region.hsms();
     assert_eq!(ids.len(), 3);
     assert!(known.iter().all(|hsm| ids.contains(&&hsm["hsm-id"])), "{ids:?}");
 
-    admin("cluster join-policy set --policy quorum --approvals 1").ok();
+    region.admin("cluster join-policy set --policy quorum --approvals 1").ok();
     let refused =
         region.strongroom("up").args(["--address", &region.address, "--hsms", "4"]).fails();
     assert!(refused.contains("waits"), "{refused}");
-    let waiting = data(&admin("cluster join list").text());
+    let waiting = data(&region.admin("cluster join list").text());
     let fingerprint = waiting["waiting"][0]["fingerprint"].as_str().expect("one waits").to_owned();
-    admin(&format!("cluster join approve --fingerprint {fingerprint}")).ok();
+    region.admin(&format!("cluster join approve --fingerprint {fingerprint}")).ok();
     region.resize(4);
 
     // Under policy `owner` it is customerCA's word, which `up` has.
-    let pin = format!("admin:{}", region.admin_password());
-    region
-        .program("cloudhsm-cli")
-        .env("CLOUDHSM_ROLE", "admin")
-        .env("CLOUDHSM_PIN", pin)
-        .args("cluster join-policy set --policy owner".split(' '))
-        .ok();
+    region.admin("cluster join-policy set --policy owner").ok();
     region.resize(5);
     region.wait_until_equal();
     assert_eq!(region.status()["join-policy"], "owner");
@@ -161,7 +174,7 @@ fn a_foreground_region_ends_when_it_is_told_to_and_tells_of_each_end() {
     let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let ready = output.by_ref().map_while(Result::ok).any(|line| line.contains("Ready after"));
     assert!(ready, "it came up");
-    strongroom_tests::kill_hard(region.process_of(1));
+    kill_hard(region.process_of(1));
     let told = output.by_ref().map_while(Result::ok).any(|line| line.contains("has ended"));
     assert!(told, "the end of an HSM is told");
     program("kill").arg(child.id().to_string()).ok();

@@ -1,9 +1,12 @@
 //! An HSM that is tampered with: its secrets go, or its damaged data is fetched anew; the cluster goes on.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use strongroom_tests::{Region, command_line, kill_hard};
+use rusqlite::Connection;
+use strongroom_tests::{Program, Region, command_line, kill_hard, spawn};
 
 /// `strongroom`'s exit status after it has destroyed its secrets.
 const ZEROISED: i32 = 3;
@@ -76,12 +79,96 @@ fn damage(path: &Path) {
 
 /// Starts an HSM as it was started before, with a tamper input.
 fn start(command: &[String], input: &Path) -> Child {
-    Command::new(&command[0])
-        .args(&command[1..])
-        .arg("--tamper-input")
-        .arg(input)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("an HSM")
+    let input = ["--tamper-input".to_owned(), input.display().to_string()];
+    spawn(&[command, &input].concat())
+}
+
+/// Turns a bit in the newest two objects, as the files of a running HSM have them.
+fn flip_newest_objects(region: &Region, folder: &Path) {
+    const FILES: [&str; 2] = ["store.db", "store.db-wal"];
+    let copy = region.scratch.file("copy");
+    std::fs::create_dir(&copy).expect("a folder");
+    for file in FILES {
+        std::fs::copy(folder.join(file), copy.join(file)).expect("a copy");
+    }
+    let database = Connection::open(copy.join(FILES[0])).expect("a database");
+    let mut query = database
+        .prepare("SELECT sealed FROM blobs ORDER BY version DESC, rowid DESC LIMIT 2")
+        .expect("the store's tables");
+    let rows = query.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("rows");
+    let rows: Vec<Vec<u8>> = rows.map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), 2);
+    let mut flipped = 0;
+    for file in FILES.map(|file| folder.join(file)) {
+        let bytes = std::fs::read(&file).expect("a file");
+        let file = File::options().write(true).open(&file).expect("a file");
+        for start in rows.iter().map(|row| &row[..32]) {
+            let places = bytes.windows(start.len()).enumerate().filter(|(_, part)| *part == start);
+            for (at, part) in places {
+                file.write_all_at(&[part[20] ^ 1], at as u64 + 20).expect("a bit turned");
+                flipped += 1;
+            }
+        }
+    }
+    assert!(flipped >= 2, "the objects are not in the files");
+}
+
+/// Signs with the pair of this id.
+fn sign(region: &Region, id: &str) -> Program {
+    let data = region.scratch.write("data", "what is signed");
+    let signature = region.scratch.file("signature");
+    region.pkcs11_tool().args(["--sign", "--mechanism", "ECDSA-SHA256", "--id", id]).args([
+        "--input-file".into(),
+        data,
+        "--output-file".into(),
+        signature,
+    ])
+}
+
+fn make_pair(region: &Region, id: &str) {
+    region
+        .pkcs11_tool()
+        .args(["--keypairgen", "--key-type", "EC:prime256v1", "--id", id, "--label", id])
+        .ok();
+}
+
+#[test]
+fn an_hsm_that_finds_a_damaged_record_leaves_service_and_fetches_everything_anew() {
+    let region = Region::cluster("flipped", 3);
+    make_pair(&region, "80");
+    region.wait_until_equal();
+    let victim = (region.leader() + 1) % 3;
+    let folder = region.folder_of(victim);
+    let zone = region.hsms()[victim]["zone"].as_str().expect("a zone").to_owned();
+    // What it has in memory is not read again.
+    kill_hard(region.process_of(victim));
+    region.start();
+    region.wait_until_equal();
+    let node = region.hsms()[victim]["node"].clone();
+    flip_newest_objects(&region, &folder);
+
+    // Whoever is at this HSM is served by another one. (That a login is written has SQLite read its pages
+    // anew. A change of the same page would write it whole again, from memory.)
+    sign(&region, "80").env("STRONGROOM_ZONE", &zone).ok();
+    region.wait_until("it has begun again", |hsms| hsms[victim]["node"] != node);
+    region.wait_until_equal();
+    let aside = std::fs::read_dir(&folder).expect("a folder").flatten();
+    let aside = aside.filter(|file| file.file_name().to_string_lossy().contains("quarantine"));
+    assert!(aside.count() > 0, "what was damaged is kept for whoever looks into it");
+    sign(&region, "80").env("STRONGROOM_ZONE", &zone).ok();
+}
+
+#[test]
+fn the_only_hsm_refuses_a_damaged_object_and_serves_the_others() {
+    let region = Region::up("flipped-alone");
+    for id in ["82", "83"] {
+        make_pair(&region, id);
+    }
+    region.strongroom("down").ok();
+    region.start();
+    flip_newest_objects(&region, &region.folder_of(0));
+    let refused = sign(&region, "83").fails();
+    assert!(refused.contains("CKR_DEVICE_ERROR"), "{refused}");
+    sign(&region, "82").ok();
+    assert_eq!(region.hsms()[0]["condition"], "serving");
 }

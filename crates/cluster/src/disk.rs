@@ -65,11 +65,18 @@ pub trait Disk: Send {
         chunks: &mut dyn Iterator<Item = Result<SecretBytes, Error>>,
     ) -> Result<State, Error>;
 
-    /// What [`Disk::install`] is to an HSM, this is to a witness: keeps the snapshot as it came.
+    /// What [`Disk::install`] is to an HSM, this is to a witness: keeps the snapshot as it came, and
+    /// with it the `secrets` that each HSM opens it with.
     ///
     /// # Errors
     /// As [`Disk::install`].
-    fn keep(&mut self, position: Position, members: &[u8], chunks: Spooled) -> Result<(), Error>;
+    fn keep(
+        &mut self,
+        position: Position,
+        members: &[u8],
+        secrets: &[u8],
+        chunks: Spooled,
+    ) -> Result<(), Error>;
 
     /// The readers' side.
     fn reader(&self) -> Arc<dyn DiskReader>;
@@ -179,6 +186,8 @@ pub struct SnapshotSource {
     pub position: Position,
     /// The members up to it, as [`Batch::applied_to`] gave them.
     pub members: Vec<u8>,
+    /// As [`Disk::keep`] was given them; empty on an HSM.
+    pub secrets: Vec<u8>,
     /// What is in it.
     pub chunks: Chunks,
 }
@@ -230,6 +239,7 @@ impl Disk for StoreDisk {
             return Ok(Some(SnapshotSource {
                 position: kept.position(),
                 members: kept.membership().to_vec(),
+                secrets: kept.secrets().to_vec(),
                 chunks: Chunks::Sealed(Box::new(kept.chunks()?)),
             }));
         }
@@ -238,6 +248,7 @@ impl Disk for StoreDisk {
         Ok(reader.map(|reader| SnapshotSource {
             position: reader.header().position,
             members: reader.header().membership.clone(),
+            secrets: Vec::new(),
             chunks: Chunks::Plain(Box::new(reader)),
         }))
     }
@@ -250,9 +261,15 @@ impl Disk for StoreDisk {
         self.store.install(position, chunks)
     }
 
-    fn keep(&mut self, position: Position, members: &[u8], chunks: Spooled) -> Result<(), Error> {
+    fn keep(
+        &mut self,
+        position: Position,
+        members: &[u8],
+        secrets: &[u8],
+        chunks: Spooled,
+    ) -> Result<(), Error> {
         match chunks {
-            Spooled::File(received) => self.store.keep(position, members, received),
+            Spooled::File(received) => self.store.keep(position, members, secrets, received),
             Spooled::Memory(_) => Err(Error::Snapshot("its chunks are not in a file")),
         }
     }

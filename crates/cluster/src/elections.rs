@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::ServerState;
+use openraft::error::Fatal;
 use strongroom_wire::limits::CUT_OFF_MS;
 use strongroom_wire::peer::{
     Ballot, PeerOperation, PeerResult, Place, PreVote, PreVoteReply, Seen, SeenReply,
@@ -27,7 +28,7 @@ use crate::log::Log;
 use crate::options::Ended;
 use crate::raft::{LogId, Metrics, Raft};
 use crate::shared::{Shared, is_quorum, voters};
-use crate::{Peer, payload};
+use crate::{Error, Peer, payload};
 
 /// How finely time is told.
 const TICK: Duration = Duration::from_millis(10);
@@ -72,7 +73,11 @@ impl Elections {
                 continue;
             }
             let metrics = self.raft.metrics().borrow().clone();
-            if metrics.running_state.is_err() {
+            if let Err(fatal) = &metrics.running_state {
+                // Of a log that can't be read nobody else is told.
+                if !matches!(fatal, Fatal::Stopped) {
+                    self.shared.fail(&Error::Log(fatal.to_string()));
+                }
                 return;
             }
             self.look_around(&metrics);
@@ -239,10 +244,19 @@ impl Elections {
         }
         // The leader above all knows what this node has acknowledged.
         leaders.remove(&0);
-        if !cleared && is_quorum(metrics, &answered) && leaders.is_subset(&answered) {
+        let enough = is_quorum(metrics, &answered) || self.most_are_strangers(&answered);
+        if !cleared && enough && leaders.is_subset(&answered) {
             self.quiet_since = Instant::now();
             self.shared.cleared.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether most of the members that this node was told of have answered. Of those that its log knows a
+    /// majority may be gone for ever; what these have seen of it counts then.
+    fn most_are_strangers(&self, answered: &BTreeSet<u64>) -> bool {
+        let members = self.shared.contacts.introduced();
+        let told = self.shared.strangers.load(Ordering::Acquire);
+        told && members.keys().filter(|node| answered.contains(node)).count() * 2 > members.len()
     }
 
     /// A known member knows newer members: they may speak to this node, which is behind.

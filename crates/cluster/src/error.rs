@@ -32,6 +32,9 @@ pub enum Error {
     /// The observer's: the cluster's new secrets do not open, or can't be kept.
     #[error("new secrets: {0}")]
     Secrets(String),
+    /// An attacker's fault, or the disk's: what Raft has to read does not check.
+    #[error("the log can't be read: {0}")]
+    Log(String),
     /// The operating system's fault: no thread.
     #[error("can't start the storage thread: {0}")]
     Thread(std::io::Error),

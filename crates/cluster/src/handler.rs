@@ -24,7 +24,6 @@ use crate::options::Ended;
 use crate::raft::{Metrics, Raft, TypeConfig};
 use crate::shared::Shared;
 use crate::snapshot::{Inbox, SnapshotData};
-use crate::storage::Incoming;
 use crate::{DeviceKeyHash, Error, elections, payload, proposer};
 
 /// Answers peers.
@@ -255,8 +254,7 @@ impl Handler {
         let SnapshotData::Received(inbox) = *snapshot.snapshot else {
             return Err(Error::Peer("a snapshot that is not one"));
         };
-        let (position, members) = (inbox.position(), inbox.members());
-        let keep = Incoming::Keep(members, inbox.spooled()?);
+        let (position, keep) = (inbox.position(), inbox.kept()?);
         // What is applied must be on disk first, or the snapshot would be ahead of it.
         self.shared.storage.flush().await.map_err(|_| Error::Stopped)?;
         let kept = self.shared.storage.install(position, keep).await;

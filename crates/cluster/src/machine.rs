@@ -153,7 +153,7 @@ impl Machine {
         let position = inbox.position();
         let incoming = match &self.shared.keys {
             Some(keys) => Incoming::Install(inbox.opened(keys.secrets.clone())?),
-            None => Incoming::Keep(inbox.members(), inbox.spooled()?),
+            None => inbox.kept()?,
         };
         let installed = self.shared.storage.install(position, incoming).await;
         let (state, log) = installed.map_err(|_| Error::Stopped)??;

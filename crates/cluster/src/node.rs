@@ -11,7 +11,7 @@ use strongroom_vault::{
     SharedState, State,
 };
 use strongroom_wire::limits::{LOG_ENTRIES_CUT_MIN, PROPOSAL_MS_MAX, READ_BARRIER_MS_MAX};
-use strongroom_wire::peer::{PeerReply, PeerRequest};
+use strongroom_wire::peer::{PeerMember, PeerReply, PeerRequest};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -118,6 +118,7 @@ impl Node {
             applied: tokio::sync::watch::Sender::new(applied.map_or(0, |id| id.index + 1)),
             cleared: newcomer.into(),
             ended: false.into(),
+            strangers: false.into(),
             yielding: false.into(),
             cut_off_ms: 1.into(),
             silence_ms: 0.into(),
@@ -227,6 +228,14 @@ impl Node {
         let metrics = metrics.borrow();
         let mut peers = metrics.membership_config.membership().nodes().map(|(_, peer)| peer);
         peers.any(|peer| peer.device_key == *device) || self.shared.contacts.has_introduced(device)
+    }
+
+    /// Somebody whom this node's HSM was told to believe says that those are members now: the ones that
+    /// it knows from its log may all be gone. What is no member is left out.
+    pub fn introduce(&self, members: Vec<PeerMember>) {
+        let members = members.into_iter().filter_map(|member| payload::from_member(member).ok());
+        self.shared.contacts.introduce(members.collect());
+        self.shared.strangers.store(true, Ordering::Release);
     }
 
     /// Waits until a leader is known and everything acknowledged before is applied here, at most for
@@ -427,6 +436,10 @@ impl Replicator for Node {
         }
         self.shared.reader.blob(id).map_err(|error| match error {
             strongroom_store::Error::Closed => ReplicationError::Stopping,
+            error @ strongroom_store::Error::Tampered { .. } => {
+                self.shared.damaged(&error.to_string());
+                ReplicationError::Damaged(error.to_string())
+            }
             error => {
                 tracing::error!(%error, "a sealed object can't be read");
                 ReplicationError::Storage(error.to_string())
@@ -452,5 +465,9 @@ impl Replicator for Node {
     fn leads(&self) -> bool {
         self.raft.server_metrics().borrow().current_leader == Some(self.shared.node)
             && self.contact() == Contact::Connected
+    }
+
+    fn damaged(&self, what: &str) {
+        self.shared.damaged(what);
     }
 }

@@ -64,8 +64,8 @@ pub enum Ended {
     Removed,
 }
 
-/// Told what happens, while it happens. Each is called from the thread that applies entries, in the
-/// log's order, before later entries are opened: it must be short, and must not propose.
+/// Told what happens, while it happens. Where nothing else is said, from the thread that applies entries,
+/// in the log's order, before later entries are opened: it must be short, and must not propose.
 pub trait Observer: Send + Sync {
     /// The cluster's secrets were rotated, and `sealed` has this node's copy of the new ones: to be put
     /// into the [`strongroom_store::Secrets`] that the node was opened with.
@@ -79,6 +79,10 @@ pub trait Observer: Send + Sync {
 
     /// This node may not go on as the member that it was. It takes no part any more.
     fn ended(&self, why: Ended);
+
+    /// A record of the disk fails its check. Called by whoever reads it, and again by who reads it
+    /// again: it must be short.
+    fn damaged(&self, what: &str);
 }
 
 /// What a node is started with.

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) cleared: AtomicBool,
     /// It may not go on as the member that it was.
     pub(crate) ended: AtomicBool,
+    /// The members now were told to it from outside, and may be none that its log knows.
+    pub(crate) strangers: AtomicBool,
     /// A leader that hands over proposes nothing.
     pub(crate) yielding: AtomicBool,
     /// Milliseconds since the last contact with the majority, 0 while there is some: kept by
@@ -139,6 +141,14 @@ impl Shared {
             if let Some(observer) = &self.observer {
                 observer.ended(why);
             }
+        }
+    }
+
+    /// A record of the disk fails its check, where it is read.
+    pub(crate) fn damaged(&self, what: &str) {
+        tracing::error!("a record of the store fails its check: {what}");
+        if let Some(observer) = &self.observer {
+            observer.damaged(what);
         }
     }
 

@@ -6,19 +6,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use strongroom_crypto::SecretBytes;
 use strongroom_store::{Position, Secrets};
-use strongroom_vault::NodeId;
 use strongroom_wire::peer::{
-    Installed, PeerOperation, PeerResult, Received, SnapshotBegin, SnapshotChunk, SnapshotEnd,
+    Installed, PeerOperation, PeerResult, Received, SecretsCopies, SecretsCopy, SnapshotBegin,
+    SnapshotChunk, SnapshotEnd,
 };
 use zeroize::Zeroizing;
 
 use crate::convert::{from_ballot, from_place, to_ballot, to_place};
-use crate::disk::{Chunks, SnapshotSource, Spool, Spooled};
+use crate::disk::{Chunks, SnapshotSource, Spool};
 use crate::raft::{LogId, SnapshotMeta, StoredMembership, TypeConfig, Vote};
 use crate::shared::Shared;
-use crate::storage::PlainChunks;
+use crate::storage::{Incoming, PlainChunks};
 use crate::{Error, Peer, payload, sealing};
 
 /// One message's answer. A chunk goes over a network that may be slow.
@@ -30,8 +31,8 @@ const INSTALL_ANSWER: Duration = Duration::from_secs(20 * 60);
 pub(crate) enum SnapshotData {
     /// Nothing: the disk has it.
     Marker,
-    /// To be sent.
-    Source(Chunks),
+    /// To be sent; a witness's with what each HSM opens it with.
+    Source(Chunks, Vec<u8>),
     /// Received, and still sealed.
     Received(Inbox),
 }
@@ -40,7 +41,7 @@ impl fmt::Debug for SnapshotData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Marker => "marker",
-            Self::Source(_) => "source",
+            Self::Source(..) => "source",
             Self::Received(_) => "received",
         })
     }
@@ -57,7 +58,10 @@ pub(crate) fn of_source(source: SnapshotSource) -> Result<openraft::Snapshot<Typ
     let last_membership = payload::decode_stored(&source.members)?;
     let meta =
         SnapshotMeta { last_log_id: Some(last), last_membership, snapshot_id: name(Some(&last)) };
-    Ok(openraft::Snapshot { meta, snapshot: Box::new(SnapshotData::Source(source.chunks)) })
+    Ok(openraft::Snapshot {
+        meta,
+        snapshot: Box::new(SnapshotData::Source(source.chunks, source.secrets)),
+    })
 }
 
 /// Sends a snapshot; the receiver's vote when it has installed it.
@@ -69,20 +73,16 @@ pub(crate) async fn send(
     snapshot: openraft::Snapshot<TypeConfig>,
 ) -> Result<Vote, Error> {
     let id = snapshot.meta.snapshot_id;
-    let SnapshotData::Source(chunks) = *snapshot.snapshot else {
+    let SnapshotData::Source(chunks, secrets) = *snapshot.snapshot else {
         return Err(Error::Options("a snapshot that is not one"));
     };
     let stored = &snapshot.meta.last_membership;
-    let newest = shared
-        .state
-        .read()
-        .rotations(NodeId(to), 0)
-        .last()
-        .map(|(epoch, sealed)| (epoch, sealed.to_vec()));
-    let (secrets_epoch, secrets) = newest.unwrap_or_default();
+    let copies = copies(shared, &secrets)?;
+    let own = copies.copies.iter().find(|copy| copy.node == to).cloned().unwrap_or_default();
     let begin = SnapshotBegin {
-        secrets_epoch,
-        secrets,
+        secrets_epoch: own.secrets_epoch,
+        secrets: own.secrets,
+        copies: peer.witness.then_some(copies),
         vote: Some(to_ballot(&vote)),
         last: snapshot.meta.last_log_id.as_ref().map(to_place),
         membership_place: stored.log_id().as_ref().map(to_place),
@@ -93,6 +93,11 @@ pub(crate) async fn send(
     let chunks = sealed(shared, &id, chunks)?;
     let mut number = 0;
     for sealed in chunks {
+        let sealed = sealed.inspect_err(|error| {
+            if let Error::Store(error @ strongroom_store::Error::Tampered { .. }) = error {
+                shared.damaged(&error.to_string());
+            }
+        });
         let chunk = SnapshotChunk { id: id.clone(), number, sealed: sealed? };
         ask(shared, to, peer, PeerOperation::SnapshotChunk(chunk), CHUNK_ANSWER).await?;
         number += 1;
@@ -102,6 +107,20 @@ pub(crate) async fn send(
         PeerResult::Installed(Installed { vote: Some(vote) }) => Ok(from_ballot(&vote)),
         _ => Err(Error::Peer("another answer than to a snapshot")),
     }
+}
+
+/// The newest secrets as they were sealed to each HSM: out of the state, or where this is a witness, out
+/// of what it was given with the snapshot.
+fn copies(shared: &Shared, kept: &[u8]) -> Result<SecretsCopies, Error> {
+    if shared.keys.is_none() {
+        return SecretsCopies::decode(kept).map_err(|_| Error::Entry("copies of secrets"));
+    }
+    let state = shared.state.read();
+    let copies = state.members().filter_map(|member| {
+        let (secrets_epoch, secrets) = state.rotations(member.node, 0).last()?;
+        Some(SecretsCopy { node: member.node.0, secrets_epoch, secrets: secrets.to_vec() })
+    });
+    Ok(SecretsCopies { copies: copies.collect() })
 }
 
 /// Chunks as they leave.
@@ -155,6 +174,7 @@ pub(crate) struct Inbox {
     vote: Vote,
     position: Position,
     members: StoredMembership,
+    copies: SecretsCopies,
     spool: Spool,
     chunks: u64,
 }
@@ -175,6 +195,7 @@ impl Inbox {
             vote,
             position: payload::position(&last),
             members: StoredMembership::new(place, membership),
+            copies: begin.copies.unwrap_or_default(),
             spool,
             chunks: 0,
         })
@@ -217,17 +238,16 @@ impl Inbox {
         self.position
     }
 
-    /// The members up to there, as the disk keeps them.
-    pub(crate) fn members(&self) -> Vec<u8> {
-        payload::encode_stored(&self.members)
-    }
-
-    /// All chunks, still sealed.
+    /// All of it, still sealed, as a witness's disk keeps it.
     ///
     /// # Errors
     /// Where the disk fails.
-    pub(crate) fn spooled(self) -> Result<Spooled, Error> {
-        Ok(self.spool.finish()?)
+    pub(crate) fn kept(self) -> Result<Incoming, Error> {
+        Ok(Incoming::Keep {
+            members: payload::encode_stored(&self.members),
+            secrets: self.copies.encode_to_vec(),
+            chunks: self.spool.finish()?,
+        })
     }
 
     /// All chunks, to be opened one by one.

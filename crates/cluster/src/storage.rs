@@ -46,8 +46,8 @@ pub(crate) type Installed = Result<(Option<State>, LogState), strongroom_store::
 pub(crate) enum Incoming {
     /// By an HSM.
     Install(PlainChunks),
-    /// By a witness, with the members in it.
-    Keep(Vec<u8>, Spooled),
+    /// By a witness, with the members in it and what each HSM opens it with.
+    Keep { members: Vec<u8>, secrets: Vec<u8>, chunks: Spooled },
 }
 
 /// What is to be done, in order.
@@ -539,8 +539,8 @@ impl Transaction {
             Some(Work::Install(position, incoming, done)) => {
                 let installed = match incoming {
                     Incoming::Install(mut chunks) => disk.install(position, &mut chunks).map(Some),
-                    Incoming::Keep(members, chunks) => {
-                        disk.keep(position, &members, chunks).map(|()| None)
+                    Incoming::Keep { members, secrets, chunks } => {
+                        disk.keep(position, &members, &secrets, chunks).map(|()| None)
                     }
                 };
                 let _ = done.send(installed.map(|state| (state, disk.log_state())));

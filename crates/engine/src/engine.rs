@@ -243,25 +243,42 @@ impl Engine {
             return Ok(content);
         }
         self.self_tested()?;
-        let still_there = || {
-            let state = self.replicator.state().read();
-            state.object(object.handle).is_some_and(|present| present.id == object.id)
-        };
-        let Some(blob) = self.replicator.blob(object.id)? else {
-            return Err(if still_there() {
-                Error::Damaged("an object's masked blob is missing")
-            } else {
-                Refusal::no_such_object().into()
-            });
+        let blob = match self.replicator.blob(object.id)? {
+            Some(blob) => blob,
+            None => self.blob_after_all(object)?,
         };
         let content = self.masking.unmask(domain, object.id, &object.meta, &blob)?;
         self.contents.put(object.handle, object.id, Arc::clone(&content));
         // It may have been destroyed since the caller saw it: then nobody else would drop it.
-        if !still_there() {
+        if !self.is_there(object) {
             self.contents.drop_object(object.id);
             return Err(Refusal::no_such_object().into());
         }
         Ok(content)
+    }
+
+    fn is_there(&self, object: &Object) -> bool {
+        let state = self.replicator.state().read();
+        state.object(object.handle).is_some_and(|present| present.id == object.id)
+    }
+
+    /// A masked object that was not found. It is gone by now; or the disk has a snapshot already that the
+    /// state is about to follow; or the store has lost it.
+    fn blob_after_all(&self, object: &Object) -> Result<Vec<u8>, Error> {
+        match self.replicator.read_barrier() {
+            // Who is cut off gets no snapshot.
+            Ok(_) | Err(ReplicationError::CutOff) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(blob) = self.replicator.blob(object.id)? {
+            return Ok(blob);
+        }
+        if !self.is_there(object) {
+            return Err(Refusal::no_such_object().into());
+        }
+        const MISSING: &str = "an object's masked blob is missing";
+        self.replicator.damaged(MISSING);
+        Err(Error::Damaged(MISSING))
     }
 }
 

@@ -89,7 +89,11 @@ impl Error {
     /// Whether the same request may do better, and where.
     pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Replication(ReplicationError::Stopping | ReplicationError::CutOff)
+            Self::Replication(
+                ReplicationError::Stopping
+                | ReplicationError::CutOff
+                | ReplicationError::Damaged(_),
+            )
             | Self::Behind
             | Self::CutOff(_)
             | Self::Busy

@@ -9,7 +9,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use strongroom_vault::{Command, Handle, Object, State, limits};
+use strongroom_vault::{Command, Handle, Object, ReplicationError, State, limits};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -107,7 +107,16 @@ impl Engine {
             }
             progress.after = object.handle;
             // One that is gone, or not on this disk yet, is nobody's concern or the next pass's.
-            let Some(blob) = self.replicator.blob(object.id)? else { continue };
+            let blob = match self.replicator.blob(object.id) {
+                Ok(Some(blob)) => blob,
+                Ok(None) => continue,
+                // It is looked at again when it has come from another HSM.
+                Err(ReplicationError::Damaged(_)) => {
+                    (progress.found, progress.stuck) = (true, true);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if self.masking.is_of(&blob, progress.epoch) {
                 continue;
             }

@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use strongroom_vault::{Command, Contact, Replicator};
+use strongroom_wire::PORT_PEERS;
 
 use crate::Error;
 use crate::administration::propose;
@@ -58,14 +59,30 @@ fn keep_house(hsm: &Hsm, member: &Member) {
             tracing::warn!("the recovery is not in the log yet: {e}");
         }
     }
-    if let Some(moved) = moved(hsm, member)
-        && member.node.contact() == Contact::Connected
-    {
+    if member.node.contact() != Contact::Connected {
+        return;
+    }
+    for moved in moved(hsm, member).into_iter().chain(witnesses_moved(hsm, member)) {
         match propose(&*member.node, moved) {
-            Ok(_) => tracing::info!("the members know where this HSM stands now"),
-            Err(e) => tracing::warn!("the members do not know yet where this HSM stands: {e}"),
+            Ok(_) => tracing::info!("the members know where one of them stands now"),
+            Err(e) => tracing::warn!("the members do not know yet where one of them stands: {e}"),
         }
     }
+}
+
+/// A witness knows of no vault and says nothing in it: the leader says where it stands, where the
+/// provisioner has told.
+fn witnesses_moved(hsm: &Hsm, member: &Member) -> Vec<Command> {
+    let (Some(transport), true) = (&hsm.transport, member.node.leads()) else { return Vec::new() };
+    let state = member.node.state().read();
+    let moved = state.members().filter(|other| other.witness).filter_map(|witness| {
+        let told = transport.told(&witness.fingerprint())?;
+        let (address, port_offset) = (told.ip().to_string(), told.port().checked_sub(PORT_PEERS)?);
+        let same = witness.address == address && witness.port_offset == port_offset;
+        let (node, zone) = (witness.node, witness.zone.clone());
+        (!same).then_some(Command::UpdateMember { node, address, port_offset, zone })
+    });
+    moved.collect()
 }
 
 /// What has to be said where this HSM was started elsewhere than its members know.

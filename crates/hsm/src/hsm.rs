@@ -75,6 +75,8 @@ pub(crate) struct Member {
     pub(crate) node: Arc<Node>,
     /// What clients are served with; a witness serves none.
     pub(crate) service: Option<Service>,
+    /// Whose word on who the members are it takes, beside the members that it knows.
+    pub(crate) invitation: Mutex<Option<Arc<Invitation>>>,
 }
 
 /// What clients are served with.
@@ -92,6 +94,10 @@ impl Member {
     ///
     /// A removed one is listened to as well: to be told so.
     fn admits(&self, device: &DeviceKeyHash) -> bool {
+        let invitation = self.invitation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if invitation.is_some_and(|invitation| invitation.welcomers.contains(device)) {
+            return true;
+        }
         let state = self.node.state().read();
         self.node.knows(device)
             || state.is_revoked(device)
@@ -150,15 +156,21 @@ impl Hsm {
         }
     }
 
-    /// Whose welcome is to be taken. A later invitation takes the place of an earlier one.
+    /// Whose welcome is to be taken. A later invitation takes the place of an earlier one. A member takes
+    /// from its cluster's welcome who the others are now: those that it knows may all be gone.
     ///
     /// # Errors
-    /// Where the HSM is a member, or was one.
+    /// Where the HSM is a member of another cluster, or was one.
     pub(crate) fn invite(&self, invitation: Invitation) -> Result<(), String> {
         let mut part = self.part.write().unwrap_or_else(PoisonError::into_inner);
         match &*part {
             Part::Waiting(_) => {
                 *part = Part::Waiting(Some(Arc::new(invitation)));
+                Ok(())
+            }
+            Part::Member(member) if member.membership.cluster_id == invitation.cluster_id => {
+                let mut place = member.invitation.lock().unwrap_or_else(PoisonError::into_inner);
+                *place = Some(Arc::new(invitation));
                 Ok(())
             }
             Part::Member(member) => {
@@ -275,7 +287,7 @@ impl Hsm {
             membership.taking_part().save(&self.path)?;
         }
         let service = if witness { None } else { Some(self.service(&node)?) };
-        Ok(Member { membership, node, service })
+        Ok(Member { membership, node, service, invitation: Mutex::default() })
     }
 
     /// This HSM as Raft knows it; a local one has no address.

@@ -33,7 +33,7 @@ use crate::local::take_or_join;
 use crate::membership::Membership;
 use crate::site::{Doors, Site};
 use crate::stop::StopRequest;
-use crate::tamper::{TamperInput, refuse_zeroised};
+use crate::tamper::{TamperInput, hex, refuse_zeroised};
 use crate::{Config, Endpoint, Error, SealKind, confine, folder, passphrase, rejoin, stop};
 
 /// Threads of port 2225 and of agreement on the log; those of clients are beside them.
@@ -158,6 +158,13 @@ fn start(config: &Config) -> Result<Option<Running>, Error> {
         started,
         runtime: runtime.handle().clone(),
     });
+    if let (Some(device), None) = (&hsm.device, &membership) {
+        let fingerprint = device.identity.key();
+        tracing::info!(
+            fingerprint = hex(fingerprint),
+            "waiting for a cluster that lets this HSM in"
+        );
+    }
     if let Some(membership) = membership {
         let founds = membership.founds();
         let member = take_part(&hsm, membership)?;

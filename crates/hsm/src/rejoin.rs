@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_cluster::{DeviceKeyHash, Transport as _};
+use strongroom_cluster::{DeviceKeyHash, MemberRole, Transport as _};
 use strongroom_store::Store;
 use strongroom_vault::{Command, Endorsement, Outcome, Replicator as _};
-use strongroom_wire::peer::{PeerOperation, PeerRequest, PeerResult, Rejoin, RejoinReply};
+use strongroom_wire::peer::{PeerOperation, PeerRequest, PeerResult, Rejoin, RejoinReply, Survey};
 
 use crate::administration::propose;
 use crate::hsm::{Hsm, Member};
@@ -17,6 +17,8 @@ use crate::membership::Membership;
 
 /// For a member to have it agreed on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For a member to say whether it is in touch.
+const SURVEY_PATIENCE: Duration = Duration::from_secs(1);
 /// After all members were asked in vain.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,33 @@ pub(crate) fn begin(hsm: &Arc<Hsm>, membership: Membership, why: &'static str) {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether the others have the keys, and a majority without this HSM.
+pub(crate) fn can_be_spared(hsm: &Hsm) -> bool {
+    let (Some(member), Some(transport)) = (hsm.member(), &hsm.transport) else { return false };
+    let status = member.node.status();
+    let voters = status.members.iter().filter(|other| other.role != MemberRole::Learner);
+    let (mut voting, mut in_touch, mut with_keys) = (0, 0, false);
+    for voter in voters {
+        voting += 1;
+        if voter.node == status.node {
+            continue;
+        }
+        let request = PeerRequest {
+            fence: status.fence,
+            from: status.node.0,
+            to: voter.node.0,
+            operation: Some(PeerOperation::Survey(Survey {})),
+        };
+        let call = transport.call(voter.node, &voter.peer, request, SURVEY_PATIENCE);
+        let reply = hsm.runtime.block_on(call).map(|reply| reply.result);
+        if matches!(reply, Ok(Some(PeerResult::Survey(survey))) if survey.cut_off_ms == 0) {
+            in_touch += 1;
+            with_keys |= !voter.peer.witness;
+        }
+    }
+    with_keys && in_touch * 2 > voting
 }
 
 enum Refusal {

@@ -187,7 +187,8 @@ fn read_input(path: &Path) -> std::io::Result<bool> {
     Ok(start[..length].trim_ascii() == b"1")
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in small hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -29,6 +29,7 @@ pub struct KeptSnapshot {
     path: PathBuf,
     position: Position,
     membership: Vec<u8>,
+    secrets: Vec<u8>,
 }
 
 impl KeptSnapshot {
@@ -42,6 +43,12 @@ impl KeptSnapshot {
     #[must_use]
     pub fn membership(&self) -> &[u8] {
         &self.membership
+    }
+
+    /// What each HSM needs to open it, in the replication's form; a witness can't open that either.
+    #[must_use]
+    pub fn secrets(&self) -> &[u8] {
+        &self.secrets
     }
 
     /// Its chunks in order, as they were sealed. Once opened, they stay whole though a newer snapshot
@@ -65,6 +72,7 @@ impl Store {
         &mut self,
         position: Position,
         membership: &[u8],
+        secrets: &[u8],
         received: Received,
     ) -> Result<(), Error> {
         if self.head.applied.is_some_and(|applied| applied.index > position.index) {
@@ -76,16 +84,25 @@ impl Store {
         // The file first, and durably: the row that names it must never be without it.
         std::fs::rename(received.path(), &path).map_err(Error::io(&path))?;
         self.folder.sync_file(&path)?;
-        let row = Row { length, digest, position, membership: membership.to_vec() }.encode();
+        let (membership, secrets) = (membership.to_vec(), secrets.to_vec());
+        let kept = KeptSnapshot { path, position, membership, secrets };
+        let row = Row {
+            length,
+            digest,
+            position,
+            membership: kept.membership.clone(),
+            secrets: kept.secrets.clone(),
+        };
+        let row = row.encode();
         self.transact(false, |writer| {
-            writer.membership(membership)?;
+            writer.membership(&kept.membership)?;
             writer.kept(&row)?;
             writer.forget_log_up_to(position)?;
             writer.stands_at(position);
             Ok(())
         })?;
-        self.membership = Some(membership.to_vec());
-        self.kept = Some(KeptSnapshot { path, position, membership: membership.to_vec() });
+        self.membership = Some(kept.membership.clone());
+        self.kept = Some(kept);
         if version > 1 {
             let old = self.folder.path().join(file_name(version - 1));
             // The next start removes what stays.
@@ -137,13 +154,14 @@ pub(crate) fn read(
     if digest(&path)? != (row.length, row.digest) {
         return Err(other("it is not what was kept"));
     }
-    Ok(Some(KeptSnapshot { path, position: row.position, membership: row.membership }))
+    let Row { position, membership, secrets, .. } = row;
+    Ok(Some(KeptSnapshot { path, position, membership, secrets }))
 }
 
 /// The row's plaintext taken apart.
 fn parse(bytes: &[u8]) -> Option<Row> {
-    let KeptRow { length, digest, position, membership } = KeptRow::decode(bytes).ok()?;
-    Some(Row { length, digest, position: position?.into(), membership })
+    let KeptRow { length, digest, position, membership, secrets } = KeptRow::decode(bytes).ok()?;
+    Some(Row { length, digest, position: position?.into(), membership, secrets })
 }
 
 /// The row as [`parse`] takes it, and as it is written.
@@ -157,12 +175,14 @@ struct Row {
     digest: Vec<u8>,
     position: Position,
     membership: Vec<u8>,
+    secrets: Vec<u8>,
 }
 
 impl Row {
     fn encode(self) -> Vec<u8> {
-        let Self { length, digest, position, membership } = self;
-        KeptRow { length, digest, position: Some(position.into()), membership }.encode_to_vec()
+        let Self { length, digest, position, membership, secrets } = self;
+        let position = Some(position.into());
+        KeptRow { length, digest, position, membership, secrets }.encode_to_vec()
     }
 }
 
@@ -192,4 +212,7 @@ struct KeptRow {
     position: Option<PositionMessage>,
     #[prost(bytes = "vec", tag = "4")]
     membership: Vec<u8>,
+    /// A store of before has none.
+    #[prost(bytes = "vec", tag = "5")]
+    secrets: Vec<u8>,
 }

@@ -285,19 +285,20 @@ fn a_witness_keeps_the_newest_snapshot_as_it_came() {
     witness.store.commit(&Batch { append, applied_to, ..Batch::default() }).unwrap();
     let (old, new) = (vec![b"sealed".to_vec()], vec![b"sealed".to_vec(), b"anew".to_vec()]);
     let incoming = received(&witness.store, &old);
-    witness.store.keep(at(5), b"members", incoming).unwrap();
+    witness.store.keep(at(5), b"members", b"", incoming).unwrap();
     let reading = witness.store.kept().unwrap().chunks().unwrap();
     let incoming = received(&witness.store, &new);
-    witness.store.keep(at(7), b"others", incoming).unwrap();
+    witness.store.keep(at(7), b"others", b"copies", incoming).unwrap();
     // Who has begun to read the old one can read it to its end.
     assert_eq!(reading.map(Result::unwrap).collect::<Vec<_>>(), old);
     let stale = received(&witness.store, &old);
-    assert!(matches!(witness.store.keep(at(6), b"old", stale), Err(Error::Snapshot(_))));
+    assert!(matches!(witness.store.keep(at(6), b"old", b"", stale), Err(Error::Snapshot(_))));
     witness.kill();
 
     let witness = Hsm::open(&path);
     let kept = witness.store.kept().unwrap();
     assert_eq!((kept.position(), kept.membership()), (at(7), &b"others"[..]));
+    assert_eq!(kept.secrets(), b"copies");
     assert_eq!(kept_chunks(kept), new);
     assert_eq!(witness.store.applied(), (Some(at(7)), Some(&b"others"[..]), LogIndex(0)));
     assert_eq!(witness.store.log_state(), LogState { purged: Some(at(7)), last: Some(at(9)) });
@@ -316,7 +317,7 @@ fn a_witnesss_snapshot_that_was_altered_is_noticed() {
         let append = (0..3).map(row).collect();
         witness.store.commit(&Batch { append, ..Batch::default() }).unwrap();
         let incoming = received(&witness.store, &[b"sealed".to_vec()]);
-        witness.store.keep(at(2), b"members", incoming).unwrap();
+        witness.store.keep(at(2), b"members", b"", incoming).unwrap();
         witness.kill();
         change(&path.join(&files(&path)[0]));
         assert!(matches!(Hsm::try_open(&path), Err(Error::Tampered { table: "file", .. })));

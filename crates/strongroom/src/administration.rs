@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use rustls::{
 };
 use strongroom_wire::admin::{
     AddHsm, AddHsmReply, AdminOperation, AdminReply, AdminRequest, DeviceInfo, Initialize, Join,
-    Recover, RecoverySignature, RecoveryStatement, RecoveryStatementReply, RemovalReply, RemoveHsm,
-    Shutdown, SignedDevice, Status, StatusReply, UpdateAddress,
+    Leave, Recover, RecoverySignature, RecoveryStatement, RecoveryStatementReply, RemovalReply,
+    RemoveHsm, Shutdown, SignedDevice, Status, StatusReply, UpdateAddress, Zeroise,
 };
 use strongroom_wire::limits::FRAME_BYTES_MAX;
 use strongroom_wire::message::ClusterCsr;
@@ -154,6 +155,29 @@ impl Administration {
         let remove = RemoveHsm { hsm_id: hsm_id.to_owned(), force, receipt: Vec::new() };
         let reply = self.ask(AdminOperation::RemoveHsm(remove))?;
         reply.removed.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Has the HSM leave its cluster.
+    ///
+    /// # Errors
+    /// Where it refuses, or does not answer.
+    pub(crate) fn leave(&mut self) -> Result<RemovalReply, Error> {
+        let leave = Leave { hsm_id: self.hsm.hsm_id.clone() };
+        let reply = self.ask(AdminOperation::Leave(leave))?;
+        reply.removed.ok_or_else(|| self.says_nothing())
+    }
+
+    /// Has the HSM destroy its secrets. It answers nothing more: its `record` says that it has.
+    ///
+    /// # Errors
+    /// Where it refuses, or there is no record of it.
+    pub(crate) fn zeroise(&mut self, record: &Path) -> Result<(), Error> {
+        let zeroise = Zeroise { hsm_id: self.hsm.hsm_id.clone() };
+        match self.ask(AdminOperation::Zeroise(zeroise)) {
+            Err(Error::Unreachable { .. }) if record.exists() => Ok(()),
+            Ok(_) => Err(self.says_nothing()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Tells a member where another one listens now.

@@ -44,6 +44,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         region: RegionOptions,
     },
+    /// Have one HSM leave: it hands its work over, destroys its secrets and says so; the others go on
+    Leave {
+        /// Which HSM goes
+        #[arg(value_name = "hsm-…")]
+        hsm_id: String,
+        #[command(flatten)]
+        region: RegionOptions,
+    },
+    /// Destroy one HSM's secrets at once, as a tamper input does; `replace` makes a new one
+    Zeroise {
+        /// Whose secrets
+        #[arg(value_name = "hsm-…")]
+        hsm_id: String,
+        #[command(flatten)]
+        region: RegionOptions,
+        /// Also where no other HSM has the keys: they are lost for ever then
+        #[arg(long)]
+        force: bool,
+    },
     /// After the majority of HSMs is lost for ever: go on with those that are left
     Recover(RecoverOptions),
     /// Print what a shell needs to use the region: eval "$(strongroom env)"
@@ -91,6 +110,10 @@ pub(crate) struct UpOptions {
     /// many as it has; 1 for a new one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=28))]
     pub(crate) hsms: Option<u8>,
+    /// With two HSMs: a third vote, by a process that has no keys, so that changes go on when one HSM
+    /// is lost; it leaves when the region gets another number of HSMs
+    #[arg(long)]
+    pub(crate) witness: bool,
     /// Stay until the region is told to stop (SIGTERM, Ctrl-C, strongroom down)
     #[arg(long)]
     pub(crate) foreground: bool,

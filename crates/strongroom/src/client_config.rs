@@ -34,7 +34,7 @@ pub(crate) fn complete(
     let path = region.client_config();
     let found = Document::open(&path)?;
     let mut document = found.clone();
-    let hsms = description.staying();
+    let hsms = description.serving();
     if found == Document::new(&path) {
         document.set_personality(Some(Personality::CloudHsm));
         if hsms.len() == 1 {
@@ -63,7 +63,7 @@ pub(crate) fn renew(
     description: &Description,
     steps: &mut Steps,
 ) -> Result<(), Error> {
-    let hsms = description.staying();
+    let hsms = description.serving();
     let is_newer =
         |status: StatusReply| status.generation > 1 && status.phase() == ClusterPhase::Active;
     if !members::statuses(region, &hsms).into_iter().flatten().any(is_newer) {

@@ -108,6 +108,9 @@ fn arguments(region: &Region, description: &Description, hsm: &HsmDescription) -
     ];
     if hsm.joins {
         arguments.push("--join".into());
+        if hsm.witness {
+            arguments.push("--witness".into());
+        }
     } else {
         // Whoever runs `up` has the owner's CA in the region's folder and could read keys anyway.
         let policy = ["--join-policy", "automatic", "--cluster-id"];

@@ -2,8 +2,8 @@
 //!
 //! In: a command line. Called as `cloudhsm-cli` or `configure-…` (a link to this file, or the first
 //! argument), it is that program; else it runs an HSM (`hsm`) or a region of HSMs on this machine
-//! (`up`, `down`, `status`, `env`, `replace`, `recover`). It must keep no secret but in the region folder's files of mode
-//! 0600, and take none from arguments.
+//! (`up`, `down`, `status`, `env`, `leave`, `zeroise`, `replace`, `recover`). It must keep no secret
+//! but in the region folder's files of mode 0600, and take none from arguments.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod first_users;
 mod fleet;
 mod foreground;
 mod hsm;
+mod leave;
 mod log;
 mod members;
 mod owner;
@@ -31,6 +32,7 @@ mod signature;
 mod status;
 mod steps;
 mod up;
+mod zeroise;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -62,6 +64,10 @@ fn main() -> ExitCode {
             return status::run(&region.region(), json, digest);
         }
         Command::Replace { hsm_id, region } => replace::run(&region.region(), &hsm_id),
+        Command::Leave { hsm_id, region } => leave::run(&region.region(), &hsm_id),
+        Command::Zeroise { hsm_id, region, force } => {
+            zeroise::run(&region.region(), &hsm_id, force)
+        }
         Command::Recover(options) => recover::run(&options),
         Command::Env { region, json } => env::run(&region.region(), json),
         Command::Hsm(options) => hsm::run(&options),

@@ -3,6 +3,7 @@
 //! What the cluster says is what counts. `region.json` only says what is wanted, so each step asks
 //! first whether it is done.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,8 @@ pub(crate) fn statuses(
     side_by_side(hsms, |hsm| Administration::connect(region, hsm)?.status())
 }
 
-/// A connection to a member that speaks for the cluster: the leader, else one that knows it.
+/// A connection to a member that speaks for the cluster: the leader, else one that knows it. A witness
+/// does not: it knows nothing of what the members have agreed on.
 ///
 /// # Errors
 /// [`Error::NoMember`] where none does.
@@ -46,7 +48,7 @@ pub(crate) fn speaker(
             .iter()
             .zip(statuses(region, hsms))
             .filter_map(|(hsm, status)| Some((hsm, status.ok()?)))
-            .filter(|(_, status)| is_member(status))
+            .filter(|(hsm, status)| !hsm.witness && is_member(status))
             .collect();
         let leads = |status: &StatusReply| status.leader == status.hsm_id;
         let knows = |status: &StatusReply| !status.leader.is_empty() && status.cut_off_ms == 0;
@@ -98,12 +100,7 @@ pub(crate) fn join(
     let (mut speaker, status) = speaker(region, &description.hsms)?;
     let welcomers: Vec<Vec<u8>> =
         status.members.iter().map(|member| member.fingerprint.clone()).collect();
-    let anchor = region.customer_ca().certificate;
-    let anchor = match std::fs::read_to_string(&anchor) {
-        Ok(pem) => pem,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(e) => return Err(Error::file(&anchor)(e)),
-    };
+    let anchor = anchor(region)?;
     let by_owner = status.join_policy.is_some_and(|policy| policy.policy() == JoinPolicy::Owner);
     let mut approvals = Vec::new();
     for hsm in &waiting {
@@ -122,11 +119,7 @@ pub(crate) fn join(
         }
         let device = newcomer.device()?;
         newcomer.join(&description.cluster_id, welcomers.clone(), anchor.clone())?;
-        let endorsement = if by_owner {
-            owner::endorse(&region.customer_ca(), &certificate)?
-        } else {
-            Vec::new()
-        };
+        let endorsement = if by_owner { owner::endorse(region, &certificate)? } else { Vec::new() };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let reply = speaker.add(device.clone(), endorsement.clone())?;
@@ -153,12 +146,25 @@ pub(crate) fn join(
 ///
 /// # Errors
 /// Where one does not come to that.
-pub(crate) fn settle(region: &Region, hsms: &[HsmDescription]) -> Result<(), Error> {
+pub(crate) fn settle(
+    region: &Region,
+    cluster_id: &str,
+    hsms: &[HsmDescription],
+    steps: &mut Steps,
+) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
+    let mut introduced = BTreeSet::new();
     loop {
+        let statuses = statuses(region, hsms);
+        for hsm in forgotten(hsms, &statuses) {
+            if !introduced.contains(&hsm.hsm_id) && introduce(region, cluster_id, hsm, hsms)? {
+                introduced.insert(hsm.hsm_id.clone());
+                steps.done(format_args!("{} told who the members are now", hsm.hsm_id));
+            }
+        }
         let behind: Vec<String> = hsms
             .iter()
-            .zip(statuses(region, hsms))
+            .zip(statuses)
             .filter_map(|(hsm, status)| match status {
                 Ok(status) => match status.state() {
                     HsmState::Serving if !status.changing => None,
@@ -175,6 +181,60 @@ pub(crate) fn settle(region: &Region, hsms: &[HsmDescription]) -> Result<(), Err
             return Err(Error::Broken(behind));
         }
         thread::sleep(ASK_AGAIN);
+    }
+}
+
+/// Members that know none of those that vote now: they were away while all others were replaced, and
+/// nobody can reach them who they would listen to.
+fn forgotten<'a>(
+    hsms: &'a [HsmDescription],
+    statuses: &[Result<StatusReply, Error>],
+) -> Vec<&'a HsmDescription> {
+    let known = || statuses.iter().filter_map(|status| status.as_ref().ok());
+    let speaks = |status: &&StatusReply| {
+        is_member(status) && !status.witness && status.cut_off_ms == 0 && !status.leader.is_empty()
+    };
+    let Some(speaker) = known().find(speaks) else { return Vec::new() };
+    let voters: BTreeSet<&[u8]> = speaker
+        .members
+        .iter()
+        .filter(|member| member.role() != MemberRole::Learner)
+        .map(|member| member.fingerprint.as_slice())
+        .collect();
+    let is_forgotten = |hsm: &&HsmDescription| {
+        let own = known().find(|status| status.hsm_id == hsm.hsm_id);
+        own.is_some_and(|own| {
+            let others = own.members.iter().filter(|member| member.hsm_id != own.hsm_id);
+            own.state() == HsmState::CutOff
+                && speaker.members.iter().any(|member| member.hsm_id == own.hsm_id)
+                && !others.clone().any(|other| voters.contains(other.fingerprint.as_slice()))
+        })
+    };
+    hsms.iter().filter(is_forgotten).collect()
+}
+
+/// Has a member welcome one that knows nobody any more, once again; whether it was heard.
+fn introduce(
+    region: &Region,
+    cluster_id: &str,
+    hsm: &HsmDescription,
+    hsms: &[HsmDescription],
+) -> Result<bool, Error> {
+    let (mut speaker, status) = speaker(region, hsms)?;
+    let mut lost = Administration::connect(region, hsm)?;
+    let welcomers = status.members.iter().map(|member| member.fingerprint.clone()).collect();
+    lost.join(cluster_id, welcomers, anchor(region)?)?;
+    let reply = speaker.add(lost.device()?, Vec::new())?;
+    Ok(reply.admission() == Admission::Welcomed)
+}
+
+/// customerCA's certificate, PEM; empty where the cluster has no owner yet.
+fn anchor(region: &Region) -> Result<String, Error> {
+    let path = region.customer_ca().certificate;
+    match std::fs::read_to_string(&path) {
+        Ok(pem) => Ok(pem),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(Error::file(&path)(e)),
     }
 }
 

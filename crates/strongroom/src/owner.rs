@@ -15,11 +15,13 @@ use strongroom_seal::write_atomically;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::region::KeyFiles;
+use crate::region::{KeyFiles, Region};
 
 /// The years within which the certificates of a region for trying out count.
 const FIRST_YEAR: i32 = 2020;
 const LAST_YEAR: i32 = 2049;
+/// What is made for an HSM that joins, in errors.
+const ENDORSEMENT: &str = "owner's certificate of an HSM";
 
 /// Makes the provisioner's key and certificate, where they are missing.
 ///
@@ -78,26 +80,67 @@ pub(crate) fn key_of_device(certificate: &[u8]) -> Result<[u8; 32], Error> {
     Ok(certificate.public_key_sha256())
 }
 
-/// The owner's word for an HSM that is to join: certificates, DER, from one of a join key under
-/// customerCA down to one over the device key. The join key is of this once: customerCA is here.
+/// The owner's word for an HSM that is to join: certificates, DER, from the join key's under customerCA
+/// down to one over the device key. By this host's key, where the owner has enrolled the host; else by a
+/// join key of this once, where customerCA's key is here.
 ///
 /// # Errors
-/// Where the device's certificate does not parse, or a file does not read.
-pub(crate) fn endorse(files: &KeyFiles, device: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    const WHAT: &str = "owner's certificate of an HSM";
+/// Where neither is here, a file does not read, or the device's certificate does not parse.
+pub(crate) fn endorse(region: &Region, device: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
     let device = Certificate::from_der(device)
-        .map_err(|e| Error::Certificate { what: WHAT, problem: e.to_string() })?;
-    let device_key = SubjectPublicKeyInfo::from_der(&device.public_key).map_err(making(WHAT))?;
+        .map_err(|e| Error::Certificate { what: ENDORSEMENT, problem: e.to_string() })?;
+    let device = SubjectPublicKeyInfo::from_der(&device.public_key).map_err(making(ENDORSEMENT))?;
+    let (host, owner) = (region.host(), region.customer_ca());
+    if host.certificate.exists() {
+        let (mut chain, issuer) = enrolled(&host)?;
+        chain.push(endorsed(&device, &issuer)?);
+        return Ok(chain);
+    }
+    if !owner.key.exists() {
+        return Err(Error::Usage(format!(
+            "the join policy is `owner`, and nothing here can speak for the owner: it enrols this host \
+             by {} and {}",
+            host.certificate.display(),
+            host.key.display(),
+        )));
+    }
     let mut join = named("Strongroom join key");
     join.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     join.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let join_key = KeyPair::generate().map_err(making(WHAT))?;
-    let owner = Issuer::new(customer_ca(), read_key(&files.key)?);
-    let joins = join.signed_by(&join_key, &owner).map_err(making(WHAT))?;
+    let join_key = KeyPair::generate().map_err(making(ENDORSEMENT))?;
+    let owner = Issuer::new(customer_ca(), read_key(&owner.key)?);
+    let joins = join.signed_by(&join_key, &owner).map_err(making(ENDORSEMENT))?;
+    let hsm = endorsed(&device, &Issuer::new(join, join_key))?;
+    Ok(vec![joins.der().to_vec(), hsm])
+}
+
+/// The certificates by which the owner has enrolled this host, and what signs under the last of them.
+fn enrolled(host: &KeyFiles) -> Result<(Vec<Vec<u8>>, Issuer<'static, KeyPair>), Error> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let bad = |problem: String| Error::file(&host.certificate)(problem);
+    let pem = std::fs::read_to_string(&host.certificate).map_err(Error::file(&host.certificate))?;
+    let certificates = pem.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{rest}"));
+    let chain = certificates.map(|pem| certificate_in_pem(&pem).map_err(|e| bad(e.to_string())));
+    let chain: Vec<Vec<u8>> = chain.collect::<Result<_, _>>()?;
+    let last = chain.last().ok_or_else(|| bad("it holds no certificate".to_owned()))?;
+    let key = read_key(&host.key)?;
+    let certified = Certificate::from_der(last).map_err(|e| bad(e.to_string()))?;
+    if certified.public_key != key.subject_public_key_info() {
+        return Err(bad(format!(
+            "its last certificate is of another key than {}'s",
+            host.key.display()
+        )));
+    }
+    let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(last.as_slice()), key)
+        .map_err(making(ENDORSEMENT))?;
+    Ok((chain, issuer))
+}
+
+/// A certificate over an HSM's device key, DER.
+fn endorsed(device: &SubjectPublicKeyInfo, issuer: &Issuer<'_, KeyPair>) -> Result<Vec<u8>, Error> {
     let mut hsm = named("Strongroom HSM");
     hsm.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let hsm = hsm.signed_by(&device_key, &Issuer::new(join, join_key)).map_err(making(WHAT))?;
-    Ok(vec![joins.der().to_vec(), hsm.der().to_vec()])
+    Ok(hsm.signed_by(device, issuer).map_err(making(ENDORSEMENT))?.der().to_vec())
 }
 
 /// Signs with a private key in a PEM file: ECDSA in DER, or RSA in PKCS#1 v1.5. Gives the public key,

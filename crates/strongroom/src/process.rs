@@ -177,6 +177,7 @@ mod tests {
             port_offset: 0,
             zone: String::new(),
             joins: false,
+            witness: false,
             leaving: None,
         };
         assert!(Process::of(&region, &hsm).is_none());

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &RecoverOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// The HSMs to go on with: those that are named, else those that answer.
+/// The HSMs to go on with: those that are named, else those that answer and have the keys.
 fn survivors(
     region: &Region,
     hsms: &[HsmDescription],
@@ -82,7 +82,9 @@ fn survivors(
     for (hsm, status) in hsms.iter().zip(members::statuses(region, hsms)) {
         let is_named = named.contains(&hsm.hsm_id);
         match status {
-            Ok(status) if is_named || named.is_empty() => survivors.push((hsm.clone(), status)),
+            Ok(status) if is_named || (named.is_empty() && !hsm.witness) => {
+                survivors.push((hsm.clone(), status))
+            }
             Err(e) if is_named => return Err(e),
             _ => {}
         }

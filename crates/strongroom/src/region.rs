@@ -5,6 +5,7 @@
 //! DIR/hsms/hsm-…/           each HSM's data
 //! DIR/provisioner.crt, .key what administers them (port 2224)
 //! DIR/customerCA.crt, .key  the owner's CA
+//! DIR/host.crt, .key        where the owner keeps customerCA.key elsewhere: its word for HSMs of this host
 //! DIR/client.json           the configuration of clients (STRONGROOM_CONFIG)
 //! DIR/dev-credentials       the generated passwords, JSON
 //! DIR/first-signature/      the file that `up` signs, with what verifies it
@@ -15,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use strongroom_hsm::{DEVICE_CERTIFICATE_FILE, LOG_FILE};
+use strongroom_hsm::{DEVICE_CERTIFICATE_FILE, LOG_FILE, ZEROISED_FILE};
 use strongroom_seal::write_atomically;
 use strongroom_wire::{PORT_ADMINISTRATION, PORT_CLIENTS};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -56,6 +57,9 @@ pub(crate) struct HsmDescription {
     /// It joins a cluster at its first start, instead of making one.
     #[serde(default)]
     pub(crate) joins: bool,
+    /// It only votes, beside two HSMs: it has no keys and serves no client.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) witness: bool,
     /// It is to be no HSM of the region any more. Written before the first step of that, so that the
     /// next `up` finishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,6 +80,11 @@ impl Description {
     /// Those that are to stay.
     pub(crate) fn staying(&self) -> Vec<HsmDescription> {
         self.hsms.iter().filter(|hsm| hsm.leaving.is_none()).cloned().collect()
+    }
+
+    /// Those of them that have the keys.
+    pub(crate) fn serving(&self) -> Vec<HsmDescription> {
+        self.staying().into_iter().filter(|hsm| !hsm.witness).collect()
     }
 }
 
@@ -167,6 +176,17 @@ impl Region {
 
     pub(crate) fn customer_ca(&self) -> KeyFiles {
         KeyFiles::new(&self.dir, "customerCA")
+    }
+
+    /// This host's key, and the certificates by which the owner has enrolled it: of the join key, then
+    /// of the host's under it.
+    pub(crate) fn host(&self) -> KeyFiles {
+        KeyFiles::new(&self.dir, "host")
+    }
+
+    /// What an HSM leaves that has destroyed its secrets.
+    pub(crate) fn zeroised_record(&self, hsm: &HsmDescription) -> PathBuf {
+        self.hsm_folder(hsm).join(ZEROISED_FILE)
     }
 
     pub(crate) fn client_config(&self) -> PathBuf {
@@ -307,6 +327,7 @@ mod tests {
                 port_offset: 7,
                 zone: "strongroom-1a".to_owned(),
                 joins: true,
+                witness: true,
                 leaving: Some(Leaving { force: true, successor: None }),
             }],
         };

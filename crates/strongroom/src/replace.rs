@@ -24,7 +24,7 @@ pub(crate) fn run(region: &Region, hsm_id: &str) -> Result<(), Error> {
     let Some(hsm) = known else {
         return Err(Error::Usage(format!("the region has no HSM {hsm_id}")));
     };
-    if others.is_empty() {
+    if others.iter().all(|other| other.witness) && !hsm.witness {
         return Err(Error::Usage(format!(
             "{hsm_id} is the only HSM: the keys would be lost. `strongroom up --hsms 2{}` first",
             region.option()

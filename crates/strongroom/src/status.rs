@@ -307,6 +307,7 @@ mod tests {
             port_offset: 0,
             zone: "strongroom-1a".to_owned(),
             joins: number > 1,
+            witness: false,
             leaving: None,
         };
         let status = status.map(|status| StatusReply { hsm_id: hsm_id.clone(), ..status });

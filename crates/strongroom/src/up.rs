@@ -15,7 +15,7 @@ use crate::administration::Administration;
 use crate::arguments::UpOptions;
 use crate::error::Error;
 use crate::fleet::Started;
-use crate::places::place;
+use crate::places::{Place, place};
 use crate::process::Process;
 use crate::region::{Description, HsmDescription, Leaving, Region};
 use crate::steps::{Steps, say};
@@ -143,8 +143,10 @@ impl Running {
             .collect();
         members::tell_addresses(region, &running)?;
         if running.len() > 1 {
-            members::settle(region, &running)?;
-            steps.done(format_args!("all {} HSMs have the cluster's state", running.len()));
+            members::settle(region, &description.cluster_id, &running, steps)?;
+            let hsms = running.iter().filter(|hsm| !hsm.witness).count();
+            let and = if hsms < running.len() { ", and a witness votes" } else { "" };
+            steps.done(format_args!("all {hsms} HSMs have the cluster's state{and}"));
         }
         client_config::complete(region, description, steps)?;
         // Before the users: this program's own client is pinned too.
@@ -171,7 +173,7 @@ fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<D
     };
     let before = description.clone();
     let count = options.hsms.map_or_else(
-        || if before.hsms.is_empty() { HSMS } else { before.staying().len() },
+        || if before.hsms.is_empty() { HSMS } else { before.serving().len() },
         |hsms| hsms as usize,
     );
     resize(&mut description, count, options)?;
@@ -181,11 +183,18 @@ fn describe(region: &Region, options: &UpOptions, steps: &mut Steps) -> Result<D
     Ok(description)
 }
 
-/// Describes so many HSMs: new ones after the last, or the last ones leaving.
+/// Describes so many HSMs: new ones after the last, or the last ones leaving. And a witness beside two.
 fn resize(description: &mut Description, count: usize, options: &UpOptions) -> Result<(), Error> {
-    let staying = |hsm: &&mut HsmDescription| {
+    if options.witness && count != 2 {
+        return Err(Error::Usage(format!(
+            "a witness is for two HSMs, which have no majority without each other, and not for \
+             {count}: --hsms 2 --witness"
+        )));
+    }
+    let stays = |hsm: &HsmDescription| {
         hsm.leaving.as_ref().is_none_or(|leaving| leaving.successor.is_some())
     };
+    let staying = |hsm: &&mut HsmDescription| !hsm.witness && stays(hsm);
     let present = description.hsms.iter_mut().filter(staying).count();
     for hsm in description.hsms.iter_mut().filter(staying).skip(count) {
         let force = hsm.leaving.as_ref().is_some_and(|leaving| leaving.force);
@@ -195,19 +204,42 @@ fn resize(description: &mut Description, count: usize, options: &UpOptions) -> R
         Some(first) => (first.address, first.port_offset),
         None => (options.address.unwrap_or(ADDRESS), options.port_offset.unwrap_or_default()),
     };
-    for _ in present..count {
-        // Also those that leave still have their places.
-        let place = place(first, description.hsms.len())?;
+    let has_witness = description.hsms.iter().any(|hsm| hsm.witness && stays(hsm));
+    let mut add = |witness: bool| {
+        let place = free_place(description, first)?;
         description.hsms.push(HsmDescription {
             hsm_id: new_hsm_id()?,
             address: place.address,
             port_offset,
             zone: place.zone.to_owned(),
             joins: !description.hsms.is_empty(),
+            witness,
             leaving: None,
         });
+        Ok::<(), Error>(())
+    };
+    (present..count).try_for_each(|_| add(false))?;
+    if options.witness && !has_witness {
+        add(true)?;
+    }
+    if count != 2 {
+        let witness = description.hsms.iter_mut().filter(|hsm| hsm.witness && stays(hsm));
+        // One that is lost need not say that it has destroyed what it never had.
+        witness.for_each(|hsm| hsm.leaving = Some(Leaving { force: true, successor: None }));
     }
     Ok(())
+}
+
+/// The first place that no HSM has. Those that leave still have theirs; who has left has made room.
+fn free_place(description: &Description, first: IpAddr) -> Result<Place, Error> {
+    let mut number = 0;
+    loop {
+        let place = place(first, number)?;
+        if description.hsms.iter().all(|hsm| hsm.address != place.address) {
+            return Ok(place);
+        }
+        number += 1;
+    }
 }
 
 /// Has the HSMs listen where the options say from their next start on.
@@ -225,8 +257,11 @@ fn moved(
         let place = place(address, number)?;
         if (address, port_offset) != (first.address, first.port_offset) {
             (hsm.address, hsm.port_offset) = (place.address, port_offset);
+            place.zone.clone_into(&mut hsm.zone);
+        } else if hsm.zone.is_empty() {
+            // From before there were zones.
+            place.zone.clone_into(&mut hsm.zone);
         }
-        place.zone.clone_into(&mut hsm.zone);
     }
     if description == before {
         return Ok(description);
@@ -258,7 +293,9 @@ fn new_cluster_id() -> Result<String, Error> {
 fn initialise(region: &Region, description: &Description, steps: &mut Steps) -> Result<(), Error> {
     for (hsm, status) in description.hsms.iter().zip(members::statuses(region, &description.hsms)) {
         let Ok(status) = status else { continue };
-        let founded = !matches!(status.state(), HsmState::Waiting | HsmState::Retired);
+        // A witness does not know of an owner.
+        let founded =
+            !hsm.witness && !matches!(status.state(), HsmState::Waiting | HsmState::Retired);
         if founded && status.phase() != ClusterPhase::Uninitialized {
             return Ok(());
         }
@@ -340,11 +377,36 @@ mod tests {
         let three = resized(&five, 3);
         assert_eq!(three.hsms.len(), 5);
         assert_eq!(three.staying(), five.hsms[..3]);
+        let mut gap = five.clone();
+        gap.hsms.remove(1);
+        let filled = resized(&gap, 5);
+        assert_eq!(filled.hsms[4].address, five.hsms[1].address, "who has left has made room");
+        assert_eq!(filled.hsms[4].zone, five.hsms[1].zone);
         assert_eq!(resized(&three, 3), three, "an interrupted `up` is only finished");
         // What leaves does not come back: others are made.
         let four = resized(&three, 4);
         assert_eq!(four.hsms.len(), 6);
         assert_eq!(four.staying().len(), 4);
+    }
+
+    #[test]
+    fn two_hsms_may_have_a_witness_which_leaves_when_there_are_more_or_fewer() {
+        let empty = Description { cluster_id: "cluster-1".to_owned(), hsms: Vec::new() };
+        let mut two = empty.clone();
+        resize(&mut two, 2, &options("--witness")).unwrap();
+        let witnesses: Vec<bool> = two.hsms.iter().map(|hsm| hsm.witness).collect();
+        assert_eq!(witnesses, [false, false, true]);
+        assert_eq!(two.serving().len(), 2);
+        assert_eq!(resized(&two, 2), two, "it stays where nobody says otherwise");
+        let mut again = two.clone();
+        resize(&mut again, 2, &options("--witness")).unwrap();
+        assert_eq!(again, two, "there is one");
+        for other in [1, 3] {
+            let changed = resized(&two, other);
+            assert!(changed.hsms[2].witness && changed.hsms[2].leaving.is_some());
+            assert_eq!(changed.serving().len(), other);
+            assert!(resize(&mut two.clone(), other, &options("--witness")).is_err());
+        }
     }
 
     #[test]

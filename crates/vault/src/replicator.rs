@@ -32,6 +32,9 @@ pub enum ReplicationError {
     /// This HSM is cut off from the majority. It was not tried: nothing has happened.
     #[error("this HSM is cut off from the majority")]
     CutOff,
+    /// A record of the store fails its check: what it says is not to be believed.
+    #[error("a stored record failed its check: {0}")]
+    Damaged(String),
 }
 
 /// Whether an HSM is in touch with the majority.
@@ -66,7 +69,7 @@ pub trait Replicator: Send + Sync {
     /// The sealed blob of a token object, `None` where there is none.
     ///
     /// # Errors
-    /// Where the store fails or the record does not open.
+    /// Where the store fails, or [`ReplicationError::Damaged`].
     fn blob(&self, id: ObjectId) -> Result<Option<Vec<u8>>, ReplicationError>;
 
     /// Whether this HSM is in touch with the majority.
@@ -83,6 +86,10 @@ pub trait Replicator: Send + Sync {
     fn leads(&self) -> bool {
         true
     }
+
+    /// Told of a record that must be in the store and is not: where other HSMs have it, this one gets
+    /// everything from them anew.
+    fn damaged(&self, _what: &str) {}
 }
 
 /// The applied state, with an index that tells readers without a lock what is durable.

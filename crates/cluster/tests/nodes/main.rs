@@ -181,7 +181,7 @@ fn a_disk_that_was_put_back_from_a_copy_is_found_out() {
     copy_files(&copy, &path);
     cluster.start(3);
     cluster.eventually("it is found out", |cluster| {
-        *cluster.hsms[&3].watch.0.lock().unwrap() == Some(Ended::RolledBack)
+        *cluster.hsms[&3].watch.ended.lock().unwrap() == Some(Ended::RolledBack)
     });
     let refused = cluster.node(3).propose(entry(owner.actor(), new_key(owner, "no")));
     assert_eq!(refused, Err(ReplicationError::CutOff));

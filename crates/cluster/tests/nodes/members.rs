@@ -167,7 +167,7 @@ fn survivors_of_a_disaster_go_on_and_the_old_majority_is_fenced() {
     cluster.start(1);
     cluster.start(2);
     cluster.eventually("both are fenced", |cluster| {
-        [1, 2].iter().all(|n| *cluster.hsms[n].watch.0.lock().unwrap() == Some(Ended::Fenced))
+        [1, 2].iter().all(|n| *cluster.hsms[n].watch.ended.lock().unwrap() == Some(Ended::Fenced))
     });
 }
 
@@ -228,4 +228,27 @@ fn a_witness_passes_a_snapshot_on_that_it_cannot_open() {
     cluster.start(2);
     cluster.create(2, owner, "after");
     assert_eq!(cluster.node(2).state().read().object_count(), 2_501);
+}
+
+#[test]
+fn a_witness_gives_an_hsm_the_secrets_that_were_made_while_it_was_away() {
+    let (mut cluster, owner) = with_witness();
+    cluster.lead(1);
+    cluster.stop(2);
+    cluster.rotate(1);
+    for number in 0..2_500 {
+        cluster.create(1, owner, &number.to_string());
+    }
+    cluster.eventually("the witness's log is cut", |cluster| {
+        cluster.node(3).status().first_log > 1_000
+    });
+    // From now on nobody is there who could open what the witness has, but for the one that was away.
+    cluster.stop(1);
+    cluster.stop(3);
+    cluster.start(3);
+    cluster.start(2);
+    cluster.create(2, owner, "after");
+    assert_eq!(cluster.node(2).state().read().object_count(), 2_501);
+    assert_eq!(cluster.node(2).state().read().secrets_epoch(), 2);
+    cluster.eventually("the HSM leads", |cluster| cluster.node(2).leads());
 }

@@ -11,7 +11,7 @@ use strongroom_cluster::{
     Call, Ended, Error, Node, Observer, Options, Peer, Transport, TransportError,
 };
 use strongroom_seal::FileSeal;
-use strongroom_store::{ClusterSecrets, Folder, Secrets, Store};
+use strongroom_store::{ClusterSecrets, Folder, Rotation, Secrets, Store};
 use strongroom_vault::{
     Actor, Command, Committed, Endorsement, Entry, Handle, LogIndex, Member, NodeId, Outcome,
     ReplicationError, Replicator, State,
@@ -107,19 +107,24 @@ pub(crate) fn peer(number: u64) -> Peer {
     }
 }
 
-/// Notes why a node ended.
-#[derive(Default)]
-pub(crate) struct Watch(pub(crate) Mutex<Option<Ended>>);
+/// Notes why a node ended, and takes new secrets, which are not sealed in these tests.
+pub(crate) struct Watch {
+    pub(crate) ended: Mutex<Option<Ended>>,
+    secrets: Arc<Secrets>,
+}
 
 impl Observer for Watch {
-    fn secrets_rotated(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+    fn secrets_rotated(&self, _: u64, copy: &[u8]) -> Result<(), Error> {
+        self.secrets.add_epoch(ClusterSecrets::from_bytes(copy)?)?;
         Ok(())
     }
 
     fn members_changed(&self, _: &State) {}
 
+    fn damaged(&self, _: &str) {}
+
     fn ended(&self, why: Ended) {
-        *self.0.lock().unwrap() = Some(why);
+        *self.ended.lock().unwrap() = Some(why);
     }
 }
 
@@ -204,12 +209,14 @@ impl Cluster {
         let secrets = if witness { secrets } else { secrets.with_cluster(self.secrets.clone()) };
         let seal = FileSeal::open_or_create(&path.with_extension("seal")).unwrap();
         secrets.save(&folder, Arc::new(seal)).unwrap();
+        let secrets = Arc::new(secrets);
+        let watch = Watch { ended: Mutex::default(), secrets: secrets.clone() };
         let hsm = Hsm {
             node: None,
             path,
-            secrets: Arc::new(secrets),
+            secrets,
             witness,
-            watch: Arc::default(),
+            watch: Arc::new(watch),
             clock_apart_ms: Arc::default(),
         };
         self.hsms.insert(number, hsm);
@@ -317,6 +324,19 @@ impl Cluster {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let request = Entry { sequence, ..entry(owner.actor(), new_key(owner, label)) };
         created(&self.apply(number, &request))
+    }
+
+    /// Gives the cluster new secrets, by node `number`.
+    pub(crate) fn rotate(&self, number: u64) {
+        let next = self.hsms[&number].secrets.cluster().unwrap();
+        let next = next.next(Rotation::Routine).unwrap();
+        let sealed = {
+            let state = self.node(number).state().read();
+            let holders = state.members().filter(|member| !member.witness);
+            holders.map(|member| (member.node, next.to_bytes().as_bytes().to_vec())).collect()
+        };
+        let rotate = Command::RotateSecrets { epoch: next.epoch(), sealed };
+        self.apply(number, &entry(Actor::System, rotate));
     }
 
     /// Says in the state that these are members.

@@ -1,20 +1,21 @@
 //! Whose welcome an HSM takes, and the welcome itself, as the HSM that joins handles it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use rcgen::PublicKeyData as _;
 use strongroom_cluster::DeviceKeyHash;
 use strongroom_pki::Certificate;
 use strongroom_store::ClusterSecrets;
+use strongroom_vault::Replicator as _;
 use strongroom_wire::admin::Join;
 use strongroom_wire::joining::{WELCOME_INFO, WelcomeMessage};
 use strongroom_wire::limits::MEMBERS_MAX;
 
 use crate::certificates::{P256Key, Which, check_cluster_certificate, pem_certificate};
 use crate::folder::is_cluster_id;
-use crate::hsm::{Hsm, Part};
+use crate::hsm::{Hsm, Member, Part};
 use crate::membership::Membership;
 
 /// What the provisioner said in [`Join`].
@@ -51,7 +52,7 @@ impl Invitation {
     }
 }
 
-/// Becomes a member, as another one says. What was given is kept first, so that a crash loses
+/// Becomes a member, as another one says; a member learns who the others are now. What was given is kept first, so that a crash loses
 /// nothing: the welcome can be said again, and the same one twice.
 ///
 /// # Errors
@@ -68,7 +69,7 @@ pub(crate) fn accept_welcome(
             if member.membership.cluster_id == message.cluster_id
                 && member.membership.node().0 == message.node =>
         {
-            return Ok(());
+            return take_news(hsm, &member, from, message);
         }
         Part::Member(_) => return Err("it is a member already, as another one".to_owned()),
         Part::Retired(why) => return Err(why.to_owned()),
@@ -97,6 +98,35 @@ pub(crate) fn accept_welcome(
     }
     hsm.take_part(membership).map_err(|e| e.to_string())?;
     tracing::info!(cluster = message.cluster_id, node = message.node, "joined");
+    Ok(())
+}
+
+/// Learns who the members are, where this HSM was told to take this one's word for it. A welcome that is
+/// only said again changes nothing.
+fn take_news(
+    hsm: &Hsm,
+    member: &Member,
+    from: &DeviceKeyHash,
+    message: &WelcomeMessage,
+) -> Result<(), String> {
+    let invitation = member.invitation.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(invitation) = invitation.filter(|invited| invited.welcomers.contains(from)) else {
+        return Ok(());
+    };
+    if member.node.state().read().is_revoked(from) {
+        return Err("who welcomes it was removed".to_owned());
+    }
+    if !member.membership.witness {
+        // Only who has the cluster's secrets can say so.
+        let secrets = open_secrets(hsm, message)?;
+        let own = hsm.secrets.cluster().map_err(|e| e.to_string())?;
+        if secrets.masking_domain != own.masking_domain || secrets.epoch() < own.epoch() {
+            return Err("the secrets are another cluster's, or older than this HSM's".to_owned());
+        }
+        check_owner(&invitation, message, &secrets)?;
+    }
+    tracing::info!("a member says who the others are");
+    member.node.introduce(message.members.clone());
     Ok(())
 }
 

@@ -61,6 +61,11 @@ impl PeerTransport {
         }
     }
 
+    /// Where an HSM stands, where that is told and not in the membership yet.
+    pub(crate) fn told(&self, device: &DeviceKeyHash) -> Option<SocketAddr> {
+        self.lanes().moved.get(device).copied()
+    }
+
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }

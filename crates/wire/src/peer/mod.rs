@@ -485,6 +485,11 @@ impl PeerRequest {
             Some(PeerOperation::SnapshotBegin(begin)) => {
                 within(begin.id.len(), PEER_TEXT_BYTES_MAX)?;
                 within(begin.secrets.len(), SEALED_SECRETS_BYTES_MAX)?;
+                let copies = begin.copies.as_ref().map_or(&[][..], |all| &all.copies);
+                within(copies.len(), MEMBERS_MAX)?;
+                for copy in copies {
+                    within(copy.secrets.len(), SEALED_SECRETS_BYTES_MAX)?;
+                }
                 within(begin.membership.len(), LOG_PAYLOAD_BYTES_MAX)
             }
             Some(PeerOperation::SnapshotChunk(chunk)) => {

@@ -29,6 +29,31 @@ pub struct SnapshotBegin {
     /// without them where it was away when they were made.
     #[prost(bytes = "vec", tag = "7")]
     pub secrets: Vec<u8>,
+    /// To a witness alone: what it gives each HSM with this snapshot, where it comes to that.
+    #[prost(message, optional, tag = "8")]
+    pub copies: Option<SecretsCopies>,
+}
+
+/// The cluster's newest secrets as they were sealed to each HSM. Who passes them on opens none of them.
+#[derive(Clone, PartialEq, Message)]
+pub struct SecretsCopies {
+    /// One for each HSM.
+    #[prost(message, repeated, tag = "1")]
+    pub copies: Vec<SecretsCopy>,
+}
+
+/// One HSM's copy.
+#[derive(Clone, PartialEq, Message)]
+pub struct SecretsCopy {
+    /// Whose.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// The epoch of `secrets`.
+    #[prost(uint64, tag = "2")]
+    pub secrets_epoch: u64,
+    /// Sealed to that HSM.
+    #[prost(bytes = "vec", tag = "3")]
+    pub secrets: Vec<u8>,
 }
 
 /// A piece of a snapshot.
