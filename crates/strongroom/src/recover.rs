@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use strongroom_seal::write_atomically;
-use strongroom_wire::admin::{RecoverySignature, StatusReply};
+use strongroom_wire::admin::{RecoverySignature, RecoveryStatementReply};
 
 use crate::administration::Administration;
 use crate::arguments::RecoverOptions;
@@ -25,15 +25,9 @@ pub(crate) fn run(options: &RecoverOptions) -> Result<(), Error> {
     let region = options.region.region();
     let description = region.description()?;
     let survivors = survivors(&region, &description.hsms, &options.survivors)?;
-    let newest = survivors.iter().max_by_key(|(_, status)| (status.term, status.last));
-    let Some((hsm, _)) = newest else {
-        return Err(Error::NoMember("no HSM of the region answers: there is nothing left".into()));
-    };
-    let mut administration = Administration::connect(&region, hsm)?;
+    let (mut administration, reply) = prepare(&region, &survivors)?;
     let signed_before = !options.signature.is_empty();
     let file = region.recovery_statement();
-    let ids = survivors.iter().map(|(hsm, _)| hsm.hsm_id.clone()).collect();
-    let reply = administration.recovery_statement(ids)?;
     for line in &reply.explanation {
         say(format_args!("  {line}"));
     }
@@ -67,12 +61,31 @@ pub(crate) fn run(options: &RecoverOptions) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is to be signed, from the survivor that has come furthest: the others refuse to say.
+fn prepare(
+    region: &Region,
+    survivors: &[HsmDescription],
+) -> Result<(Administration, RecoveryStatementReply), Error> {
+    let ids: Vec<String> = survivors.iter().map(|hsm| hsm.hsm_id.clone()).collect();
+    let nothing = "no HSM of the region answers: there is nothing left";
+    let mut refused = Error::NoMember(nothing.to_owned());
+    for hsm in survivors {
+        let mut administration = Administration::connect(region, hsm)?;
+        match administration.recovery_statement(ids.clone()) {
+            Ok(reply) => return Ok((administration, reply)),
+            Err(e @ Error::Refused(_)) => refused = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(refused)
+}
+
 /// The HSMs to go on with: those that are named, else those that answer and have the keys.
 fn survivors(
     region: &Region,
     hsms: &[HsmDescription],
     named: &[String],
-) -> Result<Vec<(HsmDescription, StatusReply)>, Error> {
+) -> Result<Vec<HsmDescription>, Error> {
     for id in named {
         if !hsms.iter().any(|hsm| hsm.hsm_id == *id) {
             return Err(Error::Usage(format!("the region has no HSM {id}")));
@@ -82,9 +95,7 @@ fn survivors(
     for (hsm, status) in hsms.iter().zip(members::statuses(region, hsms)) {
         let is_named = named.contains(&hsm.hsm_id);
         match status {
-            Ok(status) if is_named || (named.is_empty() && !hsm.witness) => {
-                survivors.push((hsm.clone(), status))
-            }
+            Ok(_) if is_named || (named.is_empty() && !hsm.witness) => survivors.push(hsm.clone()),
             Err(e) if is_named => return Err(e),
             _ => {}
         }

@@ -293,9 +293,9 @@ fn new_cluster_id() -> Result<String, Error> {
 fn initialise(region: &Region, description: &Description, steps: &mut Steps) -> Result<(), Error> {
     for (hsm, status) in description.hsms.iter().zip(members::statuses(region, &description.hsms)) {
         let Ok(status) = status else { continue };
-        // A witness does not know of an owner.
+        // A witness knows of no owner, nor does an HSM that has nothing of the state yet.
         let founded =
-            !hsm.witness && !matches!(status.state(), HsmState::Waiting | HsmState::Retired);
+            !hsm.witness && matches!(status.state(), HsmState::Serving | HsmState::CutOff);
         if founded && status.phase() != ClusterPhase::Uninitialized {
             return Ok(());
         }
