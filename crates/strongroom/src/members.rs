@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use strongroom_wire::admin::{Admission, HsmState, StatusReply};
-use strongroom_wire::message::JoinPolicy;
+use strongroom_wire::message::{JoinPolicy, MemberRole};
 
 use crate::administration::Administration;
 use crate::error::Error;
