@@ -1,9 +1,11 @@
 /*
  * AWS CloudHSM's own PKCS#11 names, for programs that are written against its header.
  *
- * Names and numbers are those that AWS has published. Include the standard's header first, or let
- * this one include "pkcs11.h". Names whose numbers AWS has not published (CKM_CLOUDHSM_EDDSA, the
- * ML-DSA ones) are not here, so that a program that needs them fails to compile rather than at work.
+ * Names and numbers are those that AWS has published. AWS publishes no numbers for what stands in the
+ * section "numbers of ours": there they are the standard's with the vendor's bit, and each can be defined
+ * otherwise before this file is included. A program that is compiled against this header works here; one
+ * that was compiled against AWS's has AWS's numbers for those names, and must be compiled again.
+ * Include the standard's header first, or let this one include "pkcs11.h".
  *
  * Copyright the Strongroom authors. SPDX-License-Identifier: Apache-2.0
  */
@@ -24,6 +26,44 @@
 #define CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD (CKM_VENDOR_DEFINED | 0x0000210AUL)
 /* RFC 5649. */
 #define CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD (CKM_VENDOR_DEFINED | 0x0000216FUL)
+
+/* ---- Numbers of ours ---- */
+
+/* Ed25519: no parameter, or a CK_EDDSA_PARAMS (Ed25519ph where its phFlag is true). */
+#ifndef CKM_CLOUDHSM_EDDSA
+#define CKM_CLOUDHSM_EDDSA (CKM_VENDOR_DEFINED | 0x00001057UL)
+#endif
+
+/* ML-DSA: pairs, signatures of messages, and of the 64 bytes of a message's mu. */
+#ifndef CKM_CLOUDHSM_ML_DSA_KEY_PAIR_GEN
+#define CKM_CLOUDHSM_ML_DSA_KEY_PAIR_GEN (CKM_VENDOR_DEFINED | 0x0000001CUL)
+#endif
+#ifndef CKM_CLOUDHSM_ML_DSA
+#define CKM_CLOUDHSM_ML_DSA (CKM_VENDOR_DEFINED | 0x0000001DUL)
+#endif
+#ifndef CKM_CLOUDHSM_EXT_MU_ML_DSA
+#define CKM_CLOUDHSM_EXT_MU_ML_DSA (CKM_VENDOR_DEFINED | 0x0000001EUL)
+#endif
+#ifndef CKA_CLOUDHSM_PARAMETER_SET
+#define CKA_CLOUDHSM_PARAMETER_SET (CKA_VENDOR_DEFINED | 0x0000061DUL)
+#endif
+#ifndef CKP_CLOUDHSM_ML_DSA_44
+typedef CK_ULONG CK_CLOUDHSM_ML_DSA_PARAMETER_SET_TYPE;
+#define CKP_CLOUDHSM_ML_DSA_44 0x00000001UL
+#define CKP_CLOUDHSM_ML_DSA_65 0x00000002UL
+#define CKP_CLOUDHSM_ML_DSA_87 0x00000003UL
+#endif
+
+/* Key derivation functions of CKM_ECDH1_DERIVE (ANSI X9.63). */
+#ifndef CKD_CLOUDHSM_X963_SHA1_KDF
+#define CKD_CLOUDHSM_X963_SHA1_KDF (CKM_VENDOR_DEFINED | 0x00000002UL)
+#define CKD_CLOUDHSM_X963_SHA224_KDF (CKM_VENDOR_DEFINED | 0x00000005UL)
+#define CKD_CLOUDHSM_X963_SHA256_KDF (CKM_VENDOR_DEFINED | 0x00000006UL)
+#define CKD_CLOUDHSM_X963_SHA384_KDF (CKM_VENDOR_DEFINED | 0x00000007UL)
+#define CKD_CLOUDHSM_X963_SHA512_KDF (CKM_VENDOR_DEFINED | 0x00000008UL)
+#endif
+
+/* ---- Published numbers ---- */
 
 /* Of Client SDK 3. */
 #define CKM_DES3_NIST_WRAP (CKM_VENDOR_DEFINED | 0x00008000UL)

@@ -222,4 +222,79 @@ impl Module {
         out.truncate(length as usize);
         Ok(out)
     }
+
+    /// C_EncapsulateKey: the new key and the ciphertext.
+    ///
+    /// # Errors
+    /// The code of C_GetInterface or C_EncapsulateKey.
+    ///
+    /// # Panics
+    /// Where the list lacks the function.
+    pub fn encapsulate(
+        &self,
+        session: CK_SESSION_HANDLE,
+        kind: CK_MECHANISM_TYPE,
+        public: CK_OBJECT_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<(CK_OBJECT_HANDLE, Vec<u8>)> {
+        let function = self.functions_3_2()?.C_EncapsulateKey.expect("C_EncapsulateKey");
+        let mut mechanism = crate::plain(kind);
+        let mut call = |out: *mut CK_BYTE, length: &mut CK_ULONG, key: *mut CK_OBJECT_HANDLE| {
+            let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+            // SAFETY: what the arguments point to lives through the call and has the length beside it.
+            let code = unsafe {
+                function(session, &mut mechanism, public, start, count, out, length, key)
+            };
+            if code == CKR_OK {
+                Ok(())
+            } else {
+                Err(crate::Failed { function: "C_EncapsulateKey", code })
+            }
+        };
+        let mut length = 0;
+        call(ptr::null_mut(), &mut length, ptr::null_mut())?;
+        let mut ciphertext = vec![0; length as usize];
+        let mut key = 0;
+        call(ciphertext.as_mut_ptr(), &mut length, &mut key)?;
+        ciphertext.truncate(length as usize);
+        Ok((key, ciphertext))
+    }
+
+    /// C_DecapsulateKey.
+    ///
+    /// # Errors
+    /// The code of C_GetInterface or C_DecapsulateKey.
+    ///
+    /// # Panics
+    /// Where the list lacks the function.
+    pub fn decapsulate(
+        &self,
+        session: CK_SESSION_HANDLE,
+        kind: CK_MECHANISM_TYPE,
+        private: CK_OBJECT_HANDLE,
+        ciphertext: &[u8],
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let function = self.functions_3_2()?.C_DecapsulateKey.expect("C_DecapsulateKey");
+        let mut mechanism = crate::plain(kind);
+        let mut key = 0;
+        // SAFETY: what the arguments point to lives through the call and has the length beside it.
+        let code = unsafe {
+            function(
+                session,
+                &mut mechanism,
+                private,
+                template.as_ptr().cast_mut(),
+                template.len() as CK_ULONG,
+                ciphertext.as_ptr().cast_mut(),
+                ciphertext.len() as CK_ULONG,
+                &mut key,
+            )
+        };
+        if code == CKR_OK {
+            Ok(key)
+        } else {
+            Err(crate::Failed { function: "C_DecapsulateKey", code })
+        }
+    }
 }

@@ -100,6 +100,34 @@ impl Module {
         self.functions
     }
 
+    /// The functions of the 3.2 interface.
+    ///
+    /// # Errors
+    /// The code of C_GetInterface.
+    ///
+    /// # Panics
+    /// Where the module has no C_GetInterface.
+    pub fn functions_3_2(&self) -> Called<&CK_FUNCTION_LIST_3_2> {
+        type GetInterface = unsafe extern "C" fn(
+            *mut CK_UTF8CHAR,
+            *mut CK_VERSION,
+            *mut *mut CK_INTERFACE,
+            CK_FLAGS,
+        ) -> CK_RV;
+        let mut version = CK_VERSION { major: 3, minor: 2 };
+        let mut interface = ptr::null_mut();
+        // SAFETY: a module of 3.0 or later exports C_GetInterface with this type (section 5.4.6).
+        let get: libloading::Symbol<'_, GetInterface> =
+            unsafe { self._library.get(b"C_GetInterface") }.expect("C_GetInterface");
+        // SAFETY: the arguments point to live values, or to nothing.
+        let code = unsafe { get(ptr::null_mut(), &mut version, &mut interface, 0) };
+        if code != CKR_OK {
+            return Err(Failed { function: "C_GetInterface", code });
+        }
+        // SAFETY: an interface of this version points to such a list, which lives with the library.
+        Ok(unsafe { &*(*interface).pFunctionList.cast::<CK_FUNCTION_LIST_3_2>() })
+    }
+
     /// The slot.
     #[must_use]
     pub fn slot(&self) -> CK_SLOT_ID {

@@ -5,7 +5,7 @@
 //! key, so that a key is the same whatever the token's personality.
 
 use cryptoki_sys::*;
-use strongroom_crypto::Curve;
+use strongroom_crypto::{Curve, Scheme};
 use strongroom_wire::message::Attribute;
 
 use crate::error::Error;
@@ -120,12 +120,24 @@ pub(crate) static KEY_TYPES: &[(&str, u64)] = &[
     ("ec", CKK_EC),
     ("generic-secret", CKK_GENERIC_SECRET),
     ("des3", CKK_DES3),
+    ("ml-dsa", CKK_ML_DSA),
+    ("ml-kem", CKK_ML_KEM),
+    ("ec-edwards", CKK_EC_EDWARDS),
+    ("ec-montgomery", CKK_EC_MONTGOMERY),
 ];
+
+/// CKA_EC_PARAMS by the names of curves, Ed25519's too.
+pub(crate) fn curve_params() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let ed25519 = Scheme::Ed25519;
+    let others = ed25519.params().map(|params| (ed25519.name(), params));
+    CURVES.iter().map(|(name, curve)| (*name, curve.params())).chain(others)
+}
 
 /// Curves, by the names that CloudHSM takes; [`Curve::name`] is the one shown.
 pub(crate) static CURVES: &[(&str, Curve)] = &[
     ("prime256v1", Curve::P256),
     ("secp256r1", Curve::P256),
+    ("secp224r1", Curve::P224),
     ("secp384r1", Curve::P384),
     ("secp521r1", Curve::P521),
     ("secp256k1", Curve::Secp256k1),
@@ -176,10 +188,9 @@ impl Row {
                 .ok_or_else(|| wrong("hexadecimal (0x…)")),
             Shape::Class => named(CLASSES),
             Shape::KeyType => named(KEY_TYPES),
-            Shape::Curve => CURVES
-                .iter()
+            Shape::Curve => curve_params()
                 .find(|(name, _)| *name == text)
-                .map(|(_, curve)| curve.params().to_vec())
+                .map(|(_, params)| params.to_vec())
                 .ok_or_else(|| wrong("a curve")),
             Shape::Computed => text.parse().map(ulong).map_err(|_| wrong("a number")),
         }

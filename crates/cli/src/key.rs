@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 use serde_json::{Map, Value, json};
-use strongroom_crypto::Curve;
+use strongroom_crypto::{Curve, Scheme};
 use strongroom_wire::message::{GetAttributes, Operation, Outcome};
 use strongroom_wire::vendor::CKA_STRONGROOM_OWNER;
 
@@ -161,7 +161,11 @@ impl Key {
             }
             Shape::Class => named(attributes::CLASSES),
             Shape::KeyType => named(attributes::KEY_TYPES),
-            Shape::Curve => self.curve().map(|curve| json!(curve.name())),
+            Shape::Curve => {
+                let scheme = || self.value(CKA_EC_PARAMS).and_then(Scheme::from_params);
+                let name = self.curve().map(Curve::name).or_else(|| scheme().map(Scheme::name));
+                name.map(|name| json!(name))
+            }
             Shape::Computed if row.name == "modulus-size-bits" => {
                 self.value(CKA_MODULUS).map(|modulus| json!(bits(modulus)))
             }

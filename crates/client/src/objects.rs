@@ -269,6 +269,8 @@ pub(crate) fn needs_objects(operation: &Operation) -> bool {
         Operation::Decrypt(m) => is_session_object(m.handle),
         Operation::UnwrapKey(m) => is_session_object(m.wrapping_handle),
         Operation::DeriveKey(m) => is_session_object(m.handle),
+        Operation::EncapsulateKey(m) => is_session_object(m.handle),
+        Operation::DecapsulateKey(m) => is_session_object(m.handle),
         _ => false,
     }
 }

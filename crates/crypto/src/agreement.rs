@@ -6,7 +6,8 @@
 use cryptoki_sys as ck;
 
 use crate::backend::{digest, ec::EcKey};
-use crate::{Error, Hash, Key, Params, SecretBytes};
+use crate::key::scheme;
+use crate::{Error, Hash, Key, Params, Scheme, SecretBytes};
 
 /// What makes a key of an agreed secret (`CKD_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,18 +23,27 @@ pub enum AgreementKdf {
 impl AgreementKdf {
     /// Of its number (`CKD_…`).
     pub fn from_number(number: u64) -> Option<Self> {
-        Some(match number {
+        // AWS's names CKD_CLOUDHSM_X963_… have the standard's numbers here, with the vendor's bit.
+        Some(match number & !ck::CKM_VENDOR_DEFINED {
             ck::CKD_NULL => Self::None,
             ck::CKD_SHA1_KDF => Self::X963(Hash::Sha1),
             ck::CKD_SHA224_KDF => Self::X963(Hash::Sha224),
             ck::CKD_SHA256_KDF => Self::X963(Hash::Sha256),
             ck::CKD_SHA384_KDF => Self::X963(Hash::Sha384),
             ck::CKD_SHA512_KDF => Self::X963(Hash::Sha512),
+            ck::CKD_SHA3_224_KDF => Self::X963(Hash::Sha3_224),
+            ck::CKD_SHA3_256_KDF => Self::X963(Hash::Sha3_256),
+            ck::CKD_SHA3_384_KDF => Self::X963(Hash::Sha3_384),
+            ck::CKD_SHA3_512_KDF => Self::X963(Hash::Sha3_512),
             ck::CKD_SHA1_KDF_SP800 => Self::OneStep(Hash::Sha1),
             ck::CKD_SHA224_KDF_SP800 => Self::OneStep(Hash::Sha224),
             ck::CKD_SHA256_KDF_SP800 => Self::OneStep(Hash::Sha256),
             ck::CKD_SHA384_KDF_SP800 => Self::OneStep(Hash::Sha384),
             ck::CKD_SHA512_KDF_SP800 => Self::OneStep(Hash::Sha512),
+            ck::CKD_SHA3_224_KDF_SP800 => Self::OneStep(Hash::Sha3_224),
+            ck::CKD_SHA3_256_KDF_SP800 => Self::OneStep(Hash::Sha3_256),
+            ck::CKD_SHA3_384_KDF_SP800 => Self::OneStep(Hash::Sha3_384),
+            ck::CKD_SHA3_512_KDF_SP800 => Self::OneStep(Hash::Sha3_512),
             _ => return None,
         })
     }
@@ -61,6 +71,9 @@ pub(crate) fn derive(
             let peer = EcKey::from_point(key.curve(), peer).map_err(|_| Error::ParameterInvalid)?;
             key.backend().agree(&peer).map_err(Error::backend("ECDH"))?
         }
+        Key::SchemePrivate(key) if key.scheme() == Scheme::X25519 => {
+            scheme::agree(key.seed().as_bytes(), peer)?
+        }
         _ => return Err(Error::KeyType),
     };
     match (kdf, length) {
@@ -70,19 +83,30 @@ pub(crate) fn derive(
             let start = secret.len().checked_sub(length).ok_or(Error::KeySize)?;
             Ok(SecretBytes::copied(&secret.as_bytes()[start..]))
         }
-        (AgreementKdf::X963(hash), Some(length)) => x963(hash, &secret, shared_info, length),
-        (AgreementKdf::OneStep(hash), Some(length)) => {
-            digest::one_step_kdf(hash, secret.as_bytes(), shared_info, length)
-                .map_err(Error::backend("key derivation"))
-        }
-        (AgreementKdf::X963(_) | AgreementKdf::OneStep(_), None) => Err(Error::KeySize),
+        (_, Some(length)) => expand(kdf, secret.as_bytes(), shared_info, length),
+        (_, None) => Err(Error::KeySize),
+    }
+}
+
+/// `length` bytes out of an agreed secret by a key derivation function.
+pub(crate) fn expand(
+    kdf: AgreementKdf,
+    secret: &[u8],
+    shared_info: &[u8],
+    length: usize,
+) -> Result<SecretBytes, Error> {
+    match kdf {
+        AgreementKdf::None => Err(Error::ParameterInvalid),
+        AgreementKdf::X963(hash) => x963(hash, secret, shared_info, length),
+        AgreementKdf::OneStep(hash) => digest::one_step_kdf(hash, secret, shared_info, length)
+            .map_err(Error::backend("key derivation")),
     }
 }
 
 /// ANSI X9.63's key derivation function, which aws-lc lacks: hashes one after the other.
 fn x963(
     hash: Hash,
-    secret: &SecretBytes,
+    secret: &[u8],
     shared_info: &[u8],
     length: usize,
 ) -> Result<SecretBytes, Error> {
@@ -90,7 +114,7 @@ fn x963(
     // Four bytes count; no key here is as long as that many hashes.
     for (counter, chunk) in (1u32..).zip(out.as_mut_bytes().chunks_mut(hash.len())) {
         let mut hasher = digest::Context::new(hash);
-        hasher.update(secret.as_bytes());
+        hasher.update(secret);
         hasher.update(&counter.to_be_bytes());
         hasher.update(shared_info);
         let block = SecretBytes::new(hasher.finish());

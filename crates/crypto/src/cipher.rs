@@ -5,6 +5,7 @@ use cryptoki_sys as ck;
 use crate::backend::aead::{Aead, Ccm};
 use crate::backend::cipher::{BLOCK, Direction, Mode, chacha20, run};
 use crate::backend::pkey::Oaep;
+use crate::sign::filled_up;
 use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes, SecretKey, pkcs1, random};
 
 /// Length of the IV that CKM_CLOUDHSM_AES_GCM makes, in bytes.
@@ -103,6 +104,11 @@ pub(crate) fn encrypt_any(
             }
             key.encrypt_pkcs1(data).map_err(Error::backend("RSA encryption"))
         }
+        (Kind::RsaRaw, Key::RsaPublic(key)) => {
+            params.expect_none()?;
+            let key = key.backend();
+            key.encrypt_raw(&filled_up(data, key.size())?).map_err(|_| Error::DataInvalid)
+        }
         (Kind::RsaOaep, Key::RsaPublic(key)) => {
             let oaep = oaep(params)?;
             let key = key.backend();
@@ -173,6 +179,11 @@ pub(crate) fn decrypt_any(
             expect_modulus_length(data, key.backend().size())?;
             pkcs1::decrypt(key.backend(), key.rejection_secret()?, data)
         }
+        (Kind::RsaRaw, Key::RsaPrivate(key)) => {
+            params.expect_none()?;
+            expect_modulus_length(data, key.backend().size())?;
+            key.backend().decrypt_raw(data).map_err(|_| Error::EncryptedDataInvalid)
+        }
         (Kind::RsaOaep, Key::RsaPrivate(key)) => {
             let oaep = oaep(params)?;
             expect_modulus_length(data, key.backend().size())?;
@@ -194,6 +205,7 @@ fn is_cipher(operation: Kind) -> bool {
                 | Kind::ChaCha20
                 | Kind::ChaCha20Poly1305
                 | Kind::RsaPkcs
+                | Kind::RsaRaw
                 | Kind::RsaOaep
         )
 }

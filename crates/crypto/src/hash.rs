@@ -160,6 +160,13 @@ impl Hash {
         self.facts().mgf
     }
 
+    /// The hash's object identifier in DER.
+    pub(crate) fn object_identifier(self) -> &'static [u8] {
+        // In a DigestInfo it is the first thing inside two sequences.
+        let inside = &self.digest_info_prefix()[4..];
+        &inside[..2 + usize::from(inside[1])]
+    }
+
     /// What stands in front of the hash in a DER `DigestInfo` (RFC 8017, section 9.2, note 1).
     pub fn digest_info_prefix(self) -> &'static [u8] {
         self.facts().prefix

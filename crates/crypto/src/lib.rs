@@ -25,12 +25,15 @@ pub mod ed25519;
 mod error;
 mod hash;
 mod key;
+mod known_answers;
 pub mod mechanism;
 #[allow(unsafe_code)]
 pub mod memory;
 mod params;
 mod pkcs1;
 mod random;
+mod scheme;
+mod schemes;
 pub mod sealing;
 mod secret;
 mod sign;
@@ -44,12 +47,15 @@ pub use derive::derive;
 pub use error::Error;
 pub use hash::{Hash, Hasher};
 pub use key::{
-    EcPrivate, EcPublic, Key, KeyKind, RsaImport, RsaParts, RsaPrivate, RsaPublic, SecretKey,
-    fixed_length, generate_ec, generate_rsa, generate_secret,
+    EcPrivate, EcPublic, Key, KeyKind, RsaImport, RsaParts, RsaPrivate, RsaPublic, SchemePrivate,
+    SchemePublic, SecretKey, fixed_length, generate_ec, generate_rsa, generate_scheme,
+    generate_secret,
 };
 pub use mechanism::{Kind, Mechanism};
 pub use params::Params;
 pub use random::{random, self_test};
+pub use scheme::Scheme;
+pub use schemes::{decapsulate, encapsulate};
 pub use secret::SecretBytes;
 pub use sign::{sign, verify};
 pub use wrap::{unwrap, wrap};

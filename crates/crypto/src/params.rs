@@ -42,6 +42,20 @@ pub enum Params<'a> {
         /// The label (`pSourceData`), mostly empty.
         label: &'a [u8],
     },
+    /// EdDSA other than pure Ed25519.
+    Eddsa {
+        /// Whether the message's SHA-512 is signed (Ed25519ph).
+        prehash: bool,
+        /// The context, of at most 255 bytes.
+        context: &'a [u8],
+    },
+    /// ML-DSA.
+    SigningContext {
+        /// The context, of at most 255 bytes.
+        context: &'a [u8],
+        /// The hash that the data is of, where the mechanism leaves it open.
+        hash: Option<Hash>,
+    },
     /// Key agreement with another's public key.
     Agreement {
         /// What makes a key of the agreed secret.

@@ -1,6 +1,8 @@
 //! Random bytes and the backend's self-test.
 
-use crate::{Error, backend};
+use std::sync::OnceLock;
+
+use crate::{Error, backend, known_answers};
 
 /// Fills `out` from the backend's DRBG (per thread, reseeded from the operating system, safe over
 /// fork).
@@ -11,10 +13,15 @@ pub fn random(out: &mut [u8]) -> Result<(), Error> {
     backend::random(out).map_err(Error::backend("random"))
 }
 
-/// Runs the backend's known-answer tests of all algorithms (some 5 ms), for a process that is
-/// about to serve.
+/// Runs the known-answer tests of all algorithms (some 5 ms), the backend's and this crate's own, for
+/// a process that is about to serve. An error names the algorithm.
+/// They run once in a process; afterwards this costs one load.
 pub fn self_test() -> Result<(), Error> {
-    backend::self_test().map_err(Error::backend("self-test"))
+    static RESULT: OnceLock<Result<(), Error>> = OnceLock::new();
+    *RESULT.get_or_init(|| {
+        backend::self_test().map_err(Error::backend("self-test"))?;
+        known_answers::run()
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::backend::aead::Aead;
 use crate::backend::{cipher, digest};
 use crate::cipher::STRONG_TAGS;
 use crate::hash::{Digest, LONGEST};
-use crate::{Error, Hash, Key, Kind, Mechanism, Params, SecretKey};
+use crate::{Error, Hash, Key, Kind, Mechanism, Params, SecretKey, schemes};
 
 /// Signs `data` with a private or secret key.
 ///
@@ -27,6 +27,9 @@ pub fn sign(
     if !mechanism.offers(ck::CKF_SIGN) {
         return Err(Error::MechanismInvalid);
     }
+    if schemes::signs(mechanism.operation) {
+        return schemes::sign(key, mechanism, params, data, prehashed);
+    }
     match (mechanism.operation, key) {
         (Kind::RsaPkcs, Key::RsaPrivate(key)) => {
             params.expect_none()?;
@@ -34,6 +37,11 @@ pub fn sign(
             let encoded = Encoded::new(mechanism, data, prehashed)?;
             let encoded = encoded.fitting(key.size())?;
             key.sign_pkcs1(encoded).map_err(Error::backend("RSA signature"))
+        }
+        (Kind::RsaRaw, Key::RsaPrivate(key)) => {
+            params.expect_none()?;
+            let key = key.backend();
+            key.sign_raw(&filled_up(data, key.size())?).map_err(|_| Error::DataInvalid)
         }
         (Kind::RsaPss, Key::RsaPrivate(key)) => {
             let key = key.backend();
@@ -72,6 +80,9 @@ pub fn verify(
     if !mechanism.offers(ck::CKF_VERIFY) {
         return Err(Error::MechanismInvalid);
     }
+    if schemes::signs(mechanism.operation) {
+        return schemes::verify(key, mechanism, params, data, prehashed, signature);
+    }
     match (mechanism.operation, key) {
         (Kind::RsaPkcs, Key::RsaPublic(key)) => {
             params.expect_none()?;
@@ -83,6 +94,16 @@ pub fn verify(
             // of 2006 has nothing to hide in.
             match key.recover_pkcs1(signature) {
                 Ok(recovered) if recovered == encoded => Ok(()),
+                _ => Err(Error::SignatureInvalid),
+            }
+        }
+        (Kind::RsaRaw, Key::RsaPublic(key)) => {
+            params.expect_none()?;
+            let key = key.backend();
+            let expected = filled_up(data, key.size())?;
+            expect_length(signature, key.size())?;
+            match key.encrypt_raw(signature) {
+                Ok(recovered) if recovered == expected => Ok(()),
                 _ => Err(Error::SignatureInvalid),
             }
         }
@@ -132,6 +153,13 @@ fn expect_length(signature: &[u8], length: usize) -> Result<(), Error> {
     if signature.len() == length { Ok(()) } else { Err(Error::SignatureLength) }
 }
 
+/// Data of the bare RSA function, with zeros in front up to the modulus's length: "the input data is
+/// … prepended with zero bytes" (PKCS#11 v3.1, 6.1.13).
+pub(crate) fn filled_up(data: &[u8], length: usize) -> Result<Vec<u8>, Error> {
+    let zeros = length.checked_sub(data.len()).ok_or(Error::DataLength)?;
+    Ok([&vec![0; zeros][..], data].concat())
+}
+
 /// The hash of `data`, or `data` itself where it is one already.
 fn hashed(hash: Hash, data: &[u8], prehashed: bool) -> Result<Digest, Error> {
     if prehashed {
@@ -143,7 +171,8 @@ fn hashed(hash: Hash, data: &[u8], prehashed: bool) -> Result<Digest, Error> {
 
 /// Whether [`sign`] and [`verify`] implement it, with a key of the right type.
 fn is_signature(operation: Kind) -> bool {
-    operation.is_mac() || matches!(operation, Kind::RsaPkcs | Kind::RsaPss | Kind::Ecdsa)
+    operation.is_mac()
+        || matches!(operation, Kind::RsaPkcs | Kind::RsaRaw | Kind::RsaPss | Kind::Ecdsa)
 }
 
 /// The shortest MAC, in bytes: "at least 32 bits" (SP 800-224, 4.2; SP 800-38B, appendix A, advises 64).

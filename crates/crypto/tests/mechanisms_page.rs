@@ -18,10 +18,12 @@ const HEAD: &str = "\
 What C_GetMechanismList shows, in both personalities. Sizes are of the key, in the unit of
 C_GetMechanismInfo: bits for RSA, EC, ChaCha20 and the generation of generic secrets, bytes for AES, DES3 and MACs.
 
-- Keys: RSA of 2,048 to 4,096 bits in steps of 256; curves P-256, P-384, P-521 and secp256k1; AES of
+- Keys: RSA of 2,048 to 4,096 bits in steps of 256 (personality `token`, for tests
+  of others: from 1,024); curves P-224, P-256, P-384, P-521 and secp256k1, Ed25519 and X25519; ML-DSA-44, 65
+  and 87; ML-KEM-512, 768 and 1024; AES of
   128, 192 and 256 bits; generic secrets of 1 to 800 bytes.
 - C_SignInit and its like also ask the key: its CKA_SIGN, CKA_WRAP, … and CKA_ALLOWED_MECHANISMS.
-- Data of RSA and ECDSA signatures with a hash is hashed in the library, so it may be of any size.
+- Data of RSA, ECDSA and HashML-DSA signatures with a hash is hashed in the library, so it may be of any size.
   Everything else goes to the HSM, up to 1 MiB for one operation; ciphers without a tag (but AES-XTS)
   take any size in parts.
 - A CKK_SHA256_HMAC key and its like are generic secrets for that one HMAC.
@@ -81,6 +83,10 @@ fn key_type(mechanism: &Mechanism) -> &'static str {
         None => "–",
         Some(CKK_RSA) => "RSA",
         Some(CKK_EC) => "EC",
+        Some(CKK_EC_EDWARDS) => "Edwards",
+        Some(CKK_EC_MONTGOMERY) => "Montgomery",
+        Some(CKK_ML_DSA) => "ML-DSA",
+        Some(CKK_ML_KEM) => "ML-KEM",
         Some(CKK_AES) => "AES",
         Some(CKK_GENERIC_SECRET) => "generic secret",
         Some(CKK_DES3) => "DES3",
@@ -110,6 +116,8 @@ fn functions(mechanism: &Mechanism) -> String {
         (CKF_WRAP, "wrap"),
         (CKF_UNWRAP, "unwrap"),
         (CKF_DERIVE, "derive"),
+        (CKF_ENCAPSULATE, "encapsulate"),
+        (CKF_DECAPSULATE, "decapsulate"),
     ];
     let offered = names.iter().filter(|(flag, _)| mechanism.offers(*flag)).map(|(_, name)| *name);
     let mut text = offered.collect::<Vec<_>>().join(", ");

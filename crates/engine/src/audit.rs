@@ -55,6 +55,10 @@ pub enum Function {
     Export = 7,
     /// As the base key.
     Derive = 8,
+    /// As the public key.
+    Encapsulate = 9,
+    /// As the private key.
+    Decapsulate = 10,
 }
 
 /// One use of a key.

@@ -205,6 +205,8 @@ impl Connection {
             Operation::WrapKey(m) => self.wrap_key(&m).map(Some),
             Operation::UnwrapKey(m) => self.unwrap_key(m).map(Some),
             Operation::DeriveKey(m) => self.derive_key(m).map(Some),
+            Operation::EncapsulateKey(m) => self.encapsulate_key(m).map(Some),
+            Operation::DecapsulateKey(m) => self.decapsulate_key(m).map(Some),
             Operation::DestroyObject(m) => self.destroy_object(&m).map(|()| None),
             Operation::GetAttributes(m) => self.get_attributes(&m).map(Some),
             Operation::SetAttributes(m) => self.set_attributes(m),

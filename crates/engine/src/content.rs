@@ -90,15 +90,45 @@ fn of_key(key: &Key, kind: u64) -> Option<Zeroizing<Vec<u8>>> {
     let value = match kind {
         CKA_VALUE => match key.kind() {
             KeyKind::Secret(_) | KeyKind::EcPrivate(_) => return Some(plain(key.to_stored())),
+            KeyKind::SchemePrivate(scheme) if scheme.params().is_some() => {
+                return Some(plain(key.to_stored()));
+            }
+            KeyKind::SchemePrivate(_) => return Some(plain(key.scheme_expanded()?)),
+            KeyKind::SchemePublic(scheme) if scheme.params().is_none() => {
+                key.scheme_public()?.to_vec()
+            }
             _ => return None,
         },
         CKA_MODULUS => key.rsa_modulus()?,
         CKA_PUBLIC_EXPONENT => key.rsa_public_exponent()?,
         CKA_EC_PARAMS => match key.kind() {
             KeyKind::EcPrivate(curve) | KeyKind::EcPublic(curve) => curve.params().to_vec(),
+            KeyKind::SchemePrivate(scheme) | KeyKind::SchemePublic(scheme) => {
+                scheme.params()?.to_vec()
+            }
             _ => return None,
         },
-        CKA_EC_POINT => der::octet_string(&key.ec_point()?),
+        // "DER-encoding of the b-bit public key value in little endian order as defined in RFC 8032"
+        // (PKCS#11 v3.0, 2.3.5).
+        CKA_EC_POINT => match key.kind() {
+            KeyKind::SchemePrivate(scheme) | KeyKind::SchemePublic(scheme) => {
+                scheme.params()?;
+                der::octet_string(key.scheme_public()?)
+            }
+            _ => der::octet_string(&key.ec_point()?),
+        },
+        CKA_PARAMETER_SET => match key.kind() {
+            KeyKind::SchemePrivate(scheme) | KeyKind::SchemePublic(scheme) => {
+                scheme.parameter_set()?.to_le_bytes().to_vec()
+            }
+            _ => return None,
+        },
+        CKA_SEED => match key.kind() {
+            KeyKind::SchemePrivate(scheme) if scheme.params().is_none() => {
+                return Some(plain(key.to_stored()));
+            }
+            _ => return None,
+        },
         CKA_PUBLIC_KEY_INFO => key.to_spki()?,
         CKA_PRIVATE_EXPONENT => return Some(plain(key.rsa_private_parts()?.d)),
         CKA_PRIME_1 => return Some(plain(key.rsa_private_parts()?.p)),

@@ -24,12 +24,16 @@ pub(crate) fn octet_string(content: &[u8]) -> Vec<u8> {
 /// bare point, whose first byte, 0x04, is the OCTET STRING's tag too: the length tells them apart.
 pub(crate) fn ec_point(value: &[u8], field_bytes: usize) -> Option<&[u8]> {
     // Uncompressed (X9.62, 4.3.6), then compressed.
-    let lengths = [1 + 2 * field_bytes, 1 + field_bytes];
+    bare(value, &[1 + 2 * field_bytes, 1 + field_bytes])
+}
+
+/// What is inside an OCTET STRING, or bare, of one of these lengths.
+pub(crate) fn bare<'a>(value: &'a [u8], lengths: &[usize]) -> Option<&'a [u8]> {
     if lengths.contains(&value.len()) {
         return Some(value);
     }
-    lengths.into_iter().find_map(|length| {
-        let content = value.get(value.len().checked_sub(length)?..)?;
+    lengths.iter().find_map(|length| {
+        let content = value.get(value.len().checked_sub(*length)?..)?;
         (octet_string(content) == value).then_some(content)
     })
 }

@@ -31,6 +31,9 @@ impl Connection {
         let (mechanism, base) = self.key_for(DERIVE, request.handle, request.mechanism.as_ref())?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
         let params = with_bare_point(params, base.key()?)?;
+        if self.engine.identity.fips_mode && matches!(base.key()?, Key::SchemePrivate(_)) {
+            return Err(operations::mechanism_invalid());
+        }
         let given = template::attributes(request.template.take())?;
         let mut draft = attributes::draft(
             Origin::Derive,
@@ -86,6 +89,11 @@ fn has_a_length(params: &Params<'_>) -> bool {
 /// ECPoint" (PKCS#11 v3.1, 6.3.16).
 fn with_bare_point<'a>(params: Params<'a>, key: &Key) -> Result<Params<'a>, Error> {
     match (params, key.kind()) {
+        (Params::Agreement { kdf, shared_info, peer }, KeyKind::SchemePrivate(scheme)) => {
+            let peer = der::bare(peer, &[scheme.public_bytes()])
+                .ok_or_else(|| Error::parameter("the public data is no key of this curve"))?;
+            Ok(Params::Agreement { kdf, shared_info, peer })
+        }
         (Params::Agreement { kdf, shared_info, peer }, KeyKind::EcPrivate(curve)) => {
             let peer = der::ec_point(peer, curve.field_bytes())
                 .ok_or_else(|| Error::parameter("the public data is no point of this curve"))?;

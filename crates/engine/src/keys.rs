@@ -5,10 +5,12 @@
 //! lost finds what was made the first time, before any key is made again.
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Hash, Key, Kind, Mechanism, mechanism};
+use strongroom_crypto::mechanism::{RSA_BITS_MIN, RSA_BITS_MIN_TOKEN};
+use strongroom_crypto::{Hash, Key, Kind, Mechanism, Scheme, mechanism};
 use strongroom_vault::attributes::{self, Attribute, Draft, Origin};
 use strongroom_vault::{
-    Action, Command, Flags, Handle, Meta, NewObject, Object, ObjectId, Outcome, Principal, UserId,
+    Action, Command, Flags, Handle, Meta, NewObject, Object, ObjectId, Outcome, Personality,
+    Principal, UserId,
 };
 use strongroom_wire::message::{
     self, CreateObject, GenerateKey, GenerateKeyPair, ObjectReply, PairReply,
@@ -68,26 +70,65 @@ impl Connection {
             )?)
         };
         let mut public = draft(Origin::GeneratePublic, CKO_PUBLIC_KEY, request.public_template)?;
-        let private = draft(Origin::GeneratePrivate, CKO_PRIVATE_KEY, request.private_template)?;
+        let mut private =
+            draft(Origin::GeneratePrivate, CKO_PRIVATE_KEY, request.private_template)?;
         if let Some(made) = self.made_before(&[&public.meta, &private.meta])? {
             return pair_reply(&made);
         }
         self.may_create(&public.meta)?;
         self.may_create(&private.meta)?;
         self.engine.self_tested()?;
-        // Both generators check the pair's consistency by a signature.
-        let private_key = match mechanism.operation {
-            Kind::GenerateRsa => generate_rsa(&mut public.given)?,
-            Kind::GenerateEc => {
-                let params = template::require(&mut public.given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?;
-                strongroom_crypto::generate_ec(material::curve(&params)?)?
-            }
-            _ => return Err(Error::Bug("pair mechanism")),
-        };
+        // All generators check the pair's consistency.
+        let private_key =
+            self.generate_private(mechanism, &mut public.given, &mut private.given)?;
         let public_key = private_key.public_key().ok_or(Error::Bug("no public half"))?;
         let made =
             self.make(vec![generated(public, public_key), generated(private, private_key)])?;
         pair_reply(&made)
+    }
+
+    /// The private key of a new pair, by what the templates say of it.
+    fn generate_private(
+        &self,
+        mechanism: &Mechanism,
+        public: &mut Vec<Attribute>,
+        private: &mut Vec<Attribute>,
+    ) -> Result<Key, Error> {
+        let mut params = || template::require(public, CKA_EC_PARAMS, "CKA_EC_PARAMS");
+        Ok(match mechanism.operation {
+            Kind::GenerateRsa => generate_rsa(public, self.rsa_bits_min())?,
+            Kind::GenerateEc => {
+                let params = params()?;
+                match Scheme::from_params(&params) {
+                    // CloudHSM has them "hsm2m non-FIPS only; also CKK_EC, curve given by
+                    // CKA_EC_PARAMS".
+                    Some(Scheme::Ed25519) if !self.engine.identity.fips_mode => {
+                        strongroom_crypto::generate_scheme(Scheme::Ed25519)?
+                    }
+                    _ => strongroom_crypto::generate_ec(material::curve(&params)?)?,
+                }
+            }
+            Kind::GenerateEdwards | Kind::GenerateMontgomery => {
+                let scheme = material::scheme_of_curve(mechanism.key_type, &params()?)?;
+                strongroom_crypto::generate_scheme(scheme)?
+            }
+            Kind::GenerateMlDsa | Kind::GenerateMlKem => {
+                let scheme = material::parameter_set(mechanism.key_type, public)?;
+                // CloudHSM's programs say it in both templates.
+                let same = template::take(private, CKA_PARAMETER_SET).is_none_or(|set| {
+                    Some(&set[..])
+                        == scheme.parameter_set().map(u64::to_le_bytes).as_ref().map(|set| &set[..])
+                });
+                if !same {
+                    return Err(Error::caller(
+                        CKR_TEMPLATE_INCONSISTENT,
+                        "the templates say different CKA_PARAMETER_SETs",
+                    ));
+                }
+                strongroom_crypto::generate_scheme(scheme)?
+            }
+            _ => return Err(Error::Bug("pair mechanism")),
+        })
     }
 
     /// C_CreateObject.
@@ -189,6 +230,7 @@ impl Connection {
 
     /// Makes objects: all or none. Handles come in the order of the objects.
     pub(crate) fn make(&mut self, objects: Vec<New>) -> Result<Vec<Handle>, Error> {
+        self.check_sizes(&objects)?;
         let (domain, owner) = self.view(|state, who| {
             let owner = match who {
                 Principal::User { user, .. } => *user,
@@ -252,10 +294,36 @@ impl Connection {
     }
 }
 
-fn generate_rsa(given: &mut Vec<Attribute>) -> Result<Key, Error> {
+impl Connection {
+    /// The smallest RSA modulus here, in bits.
+    pub(crate) fn rsa_bits_min(&self) -> u32 {
+        match self.personality() {
+            Personality::Token if !self.engine.identity.fips_mode => RSA_BITS_MIN_TOKEN,
+            Personality::Token | Personality::CloudHsm => RSA_BITS_MIN,
+        }
+    }
+
+    /// Short RSA keys are for generic programs only.
+    fn check_sizes(&self, objects: &[New]) -> Result<(), Error> {
+        let least = self.rsa_bits_min();
+        let short = |new: &New| {
+            let rsa = new.meta.key_type == Some(CKK_RSA);
+            rsa && new.key.as_ref().is_some_and(|key| key.size_bits() < least)
+        };
+        if objects.iter().any(short) {
+            return Err(strongroom_crypto::Error::KeySize.into());
+        }
+        Ok(())
+    }
+}
+
+fn generate_rsa(given: &mut Vec<Attribute>, bits_min: u32) -> Result<Key, Error> {
     let bits = template::require(given, CKA_MODULUS_BITS, "CKA_MODULUS_BITS")?;
     let bits = template::ulong(&bits, "CKA_MODULUS_BITS")?;
     let bits = u32::try_from(bits).unwrap_or(u32::MAX);
+    if bits < bits_min {
+        return Err(strongroom_crypto::Error::KeySize.into());
+    }
     let exponent = template::require(given, CKA_PUBLIC_EXPONENT, "CKA_PUBLIC_EXPONENT")?;
     strongroom_crypto::generate_rsa(bits, &exponent).map_err(|error| match error {
         // The exponent comes in the template here, not as a parameter.

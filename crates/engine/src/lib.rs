@@ -42,6 +42,7 @@ mod copy;
 mod der;
 mod derive;
 mod desk;
+mod encapsulation;
 mod engine;
 mod error;
 #[doc(hidden)]

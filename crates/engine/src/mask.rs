@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use strongroom_crypto::symmetric::{self, AeadKey};
-use strongroom_crypto::{Curve, Key, KeyKind};
+use strongroom_crypto::{Curve, Key, KeyKind, Scheme};
 use strongroom_vault::attributes::Attribute;
 use strongroom_vault::{Flags, Meta, ObjectId};
 use zeroize::{Zeroize, Zeroizing};
@@ -63,7 +63,7 @@ struct BodyAttribute {
 #[derive(PartialEq, Message)]
 #[prost(skip_debug)]
 struct BodyKey {
-    /// [`SECRET`] to [`EC_PUBLIC`].
+    /// [`SECRET`] to [`SCHEME_PUBLIC`].
     #[prost(uint32, tag = "1")]
     form: u32,
     /// CKK_ of a secret key.
@@ -74,6 +74,9 @@ struct BodyKey {
     curve: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
     material: Vec<u8>,
+    /// The name of a scheme's key.
+    #[prost(string, tag = "5")]
+    scheme: String,
 }
 
 const SECRET: u32 = 1;
@@ -81,6 +84,8 @@ const RSA_PRIVATE: u32 = 2;
 const RSA_PUBLIC: u32 = 3;
 const EC_PRIVATE: u32 = 4;
 const EC_PUBLIC: u32 = 5;
+const SCHEME_PRIVATE: u32 = 6;
+const SCHEME_PUBLIC: u32 = 7;
 
 impl Drop for BodyAttribute {
     fn drop(&mut self) {
@@ -221,8 +226,14 @@ fn encode_key(key: &Key) -> BodyKey {
         KeyKind::RsaPublic => (RSA_PUBLIC, 0, Vec::new()),
         KeyKind::EcPrivate(curve) => (EC_PRIVATE, 0, curve.params().to_vec()),
         KeyKind::EcPublic(curve) => (EC_PUBLIC, 0, curve.params().to_vec()),
+        KeyKind::SchemePrivate(_) => (SCHEME_PRIVATE, 0, Vec::new()),
+        KeyKind::SchemePublic(_) => (SCHEME_PUBLIC, 0, Vec::new()),
     };
-    BodyKey { form, secret_type, curve, material: key.to_stored().into_plain() }
+    let scheme = match key.kind() {
+        KeyKind::SchemePrivate(scheme) | KeyKind::SchemePublic(scheme) => scheme.name().to_owned(),
+        _ => String::new(),
+    };
+    BodyKey { form, secret_type, curve, scheme, material: key.to_stored().into_plain() }
 }
 
 pub(crate) fn decode(mut body: Body) -> Result<Content, Error> {
@@ -244,12 +255,15 @@ pub(crate) fn decode(mut body: Body) -> Result<Content, Error> {
 fn decode_key(key: &BodyKey) -> Result<Key, Error> {
     let damaged = || Error::Damaged("a masked key is of no known form");
     let curve = || Curve::from_params(&key.curve).ok_or_else(damaged);
+    let scheme = || Scheme::from_name(&key.scheme).ok_or_else(damaged);
     let kind = match key.form {
         SECRET => KeyKind::Secret(key.secret_type),
         RSA_PRIVATE => KeyKind::RsaPrivate,
         RSA_PUBLIC => KeyKind::RsaPublic,
         EC_PRIVATE => KeyKind::EcPrivate(curve()?),
         EC_PUBLIC => KeyKind::EcPublic(curve()?),
+        SCHEME_PRIVATE => KeyKind::SchemePrivate(scheme()?),
+        SCHEME_PUBLIC => KeyKind::SchemePublic(scheme()?),
         _ => return Err(damaged()),
     };
     Key::from_stored(kind, &key.material).map_err(|_| damaged())

@@ -1,7 +1,7 @@
 //! Key material in templates and in wrapped form: from attributes or bytes to a key.
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Curve, Key, RsaImport, SecretBytes};
+use strongroom_crypto::{Curve, Key, KeyKind, RsaImport, Scheme, SecretBytes};
 use strongroom_vault::Meta;
 use strongroom_vault::attributes::Attribute;
 use zeroize::Zeroizing;
@@ -31,12 +31,17 @@ pub(crate) fn imported(meta: &Meta, given: &mut Vec<Attribute>) -> Result<Option
             Key::from_rsa_public(&modulus, &exponent)?
         }
         (CKO_PRIVATE_KEY, Some(CKK_RSA)) => rsa_private(given)?,
-        (CKO_PUBLIC_KEY, Some(CKK_EC)) => {
-            let curve = curve(&require(given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?)?;
-            let point = require(given, CKA_EC_POINT, "CKA_EC_POINT")?;
-            Key::from_ec_public(curve, bare_point(&point, curve)?)?
+        (CKO_PUBLIC_KEY, Some(key_type @ (CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY))) => {
+            ec_public(key_type, given)?
         }
-        (CKO_PRIVATE_KEY, Some(CKK_EC)) => ec_private(given)?,
+        (CKO_PRIVATE_KEY, Some(key_type @ (CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY))) => {
+            ec_private(key_type, given)?
+        }
+        (CKO_PUBLIC_KEY, Some(CKK_ML_DSA | CKK_ML_KEM)) => {
+            let scheme = parameter_set(meta.key_type, given)?;
+            Key::from_scheme_public(scheme, &require(given, CKA_VALUE, "CKA_VALUE")?)?
+        }
+        (CKO_PRIVATE_KEY, Some(CKK_ML_DSA | CKK_ML_KEM)) => pq_private(meta.key_type, given)?,
         (CKO_SECRET_KEY | CKO_PUBLIC_KEY | CKO_PRIVATE_KEY, _) => {
             return Err(Error::caller(
                 CKR_ATTRIBUTE_VALUE_INVALID,
@@ -75,10 +80,88 @@ fn rsa_private(given: &mut Vec<Attribute>) -> Result<Key, Error> {
     })?)
 }
 
-fn ec_private(given: &mut Vec<Attribute>) -> Result<Key, Error> {
-    let curve = curve(&require(given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?)?;
-    let scalar = Zeroizing::new(require(given, CKA_VALUE, "CKA_VALUE")?);
-    Ok(Key::from_ec_private(curve, &scalar)?)
+/// Which of the curves is meant: one of FIPS 186 and SEC 2, or another scheme's.
+enum AnyCurve {
+    Curve(Curve),
+    Scheme(Scheme),
+}
+
+/// The curve of a key of this type. Ed25519 keys may be CKK_EC, as CloudHSM's are.
+fn any_curve(key_type: u64, given: &mut Vec<Attribute>) -> Result<AnyCurve, Error> {
+    let params = require(given, CKA_EC_PARAMS, "CKA_EC_PARAMS")?;
+    match Scheme::from_params(&params) {
+        Some(scheme) if fits(scheme.key_type(), key_type, Some(scheme)) => {
+            Ok(AnyCurve::Scheme(scheme))
+        }
+        _ if key_type == CKK_EC => curve(&params).map(AnyCurve::Curve),
+        _ => Err(curve_unknown()),
+    }
+}
+
+fn ec_public(key_type: u64, given: &mut Vec<Attribute>) -> Result<Key, Error> {
+    let curve = any_curve(key_type, given)?;
+    let point = require(given, CKA_EC_POINT, "CKA_EC_POINT")?;
+    Ok(match curve {
+        AnyCurve::Curve(curve) => Key::from_ec_public(curve, bare_point(&point, curve)?)?,
+        AnyCurve::Scheme(scheme) => {
+            let point = der::bare(&point, &[scheme.public_bytes()]).ok_or_else(point_invalid)?;
+            Key::from_scheme_public(scheme, point)?
+        }
+    })
+}
+
+fn ec_private(key_type: u64, given: &mut Vec<Attribute>) -> Result<Key, Error> {
+    let curve = any_curve(key_type, given)?;
+    let value = Zeroizing::new(require(given, CKA_VALUE, "CKA_VALUE")?);
+    Ok(match curve {
+        AnyCurve::Curve(curve) => Key::from_ec_private(curve, &value)?,
+        AnyCurve::Scheme(scheme) => Key::from_scheme_seed(scheme, &value)?,
+    })
+}
+
+/// A private key of ML-DSA or ML-KEM by its seed; the expanded key, if it is given, must be the
+/// seed's.
+fn pq_private(key_type: Option<u64>, given: &mut Vec<Attribute>) -> Result<Key, Error> {
+    let scheme = parameter_set(key_type, given)?;
+    let seed = Zeroizing::new(require(given, CKA_SEED, "CKA_SEED")?);
+    let key = Key::from_scheme_seed(scheme, &seed)?;
+    if let Some(value) = take(given, CKA_VALUE).map(Zeroizing::new)
+        && !value.is_empty()
+        && key.scheme_expanded().is_none_or(|expanded| !expanded.ct_eq(&value))
+    {
+        return Err(inconsistent("CKA_VALUE is not the key of CKA_SEED"));
+    }
+    Ok(key)
+}
+
+/// The scheme that CKA_PARAMETER_SET names for a key type.
+///
+/// # Errors
+/// CKR_TEMPLATE_INCOMPLETE, CKR_PARAMETER_SET_NOT_SUPPORTED.
+pub(crate) fn parameter_set(
+    key_type: Option<u64>,
+    given: &mut Vec<Attribute>,
+) -> Result<Scheme, Error> {
+    let set = require(given, CKA_PARAMETER_SET, "CKA_PARAMETER_SET")?;
+    let set = ulong(&set, "CKA_PARAMETER_SET")?;
+    key_type.and_then(|key_type| Scheme::from_parameter_set(key_type, set)).ok_or_else(|| {
+        Error::caller(CKR_PARAMETER_SET_NOT_SUPPORTED, "CKA_PARAMETER_SET is not known")
+    })
+}
+
+/// The scheme that CKA_EC_PARAMS names for a key type.
+///
+/// # Errors
+/// CKR_CURVE_NOT_SUPPORTED.
+pub(crate) fn scheme_of_curve(key_type: Option<u64>, params: &[u8]) -> Result<Scheme, Error> {
+    Scheme::from_params(params)
+        .filter(|scheme| Some(scheme.key_type()) == key_type)
+        .ok_or_else(curve_unknown)
+}
+
+/// Whether a key whose own type is `own` may be an object of `key_type`.
+fn fits(own: u64, key_type: u64, scheme: Option<Scheme>) -> bool {
+    own == key_type || (key_type == CKK_EC && scheme == Some(Scheme::Ed25519))
 }
 
 /// The key inside unwrapped bytes: a secret key's value, or a private key's PKCS#8 ("BER-encoded …
@@ -111,7 +194,11 @@ pub(crate) fn unwrapped(
         }
         (CKO_PRIVATE_KEY, Some(key_type)) => {
             let key = Key::from_pkcs8(bytes.as_bytes()).map_err(|_| invalid())?;
-            if key.kind().key_type() != key_type {
+            let scheme = match key.kind() {
+                KeyKind::SchemePrivate(scheme) => Some(scheme),
+                _ => None,
+            };
+            if !fits(key.kind().key_type(), key_type, scheme) {
                 return Err(invalid());
             }
             Ok(key)
@@ -157,15 +244,19 @@ pub(crate) fn value_length(key_type: u64, given: &mut Vec<Attribute>) -> Result<
 /// # Errors
 /// CKR_CURVE_NOT_SUPPORTED.
 pub(crate) fn curve(params: &[u8]) -> Result<Curve, Error> {
-    Curve::from_params(params).ok_or_else(|| {
-        Error::caller(CKR_CURVE_NOT_SUPPORTED, "CKA_EC_PARAMS is not the name of a known curve")
-    })
+    Curve::from_params(params).ok_or_else(curve_unknown)
+}
+
+fn curve_unknown() -> Error {
+    Error::caller(CKR_CURVE_NOT_SUPPORTED, "CKA_EC_PARAMS is not the name of a known curve")
 }
 
 fn bare_point(value: &[u8], curve: Curve) -> Result<&[u8], Error> {
-    der::ec_point(value, curve.field_bytes()).ok_or_else(|| {
-        Error::caller(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT is no point of this curve")
-    })
+    der::ec_point(value, curve.field_bytes()).ok_or_else(point_invalid)
+}
+
+fn point_invalid() -> Error {
+    Error::caller(CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT is no point of this curve")
 }
 
 fn inconsistent(message: &str) -> Error {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Mechanism, mechanism};
+use strongroom_crypto::{Key, Kind, Mechanism, Params, mechanism};
 use strongroom_vault::{Action, Flags, Handle, Meta, attributes};
 use strongroom_wire::limits;
 use strongroom_wire::message::{
@@ -69,8 +69,9 @@ impl Connection {
     fn sign_unrecorded(&mut self, request: &Sign) -> Result<Outcome, Error> {
         let (mechanism, content) =
             self.key_for(SIGN, request.handle, request.mechanism.as_ref())?;
+        self.refuse_weak_hash(mechanism, content.key()?)?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
-        check_input(mechanism, &request.data, request.prehashed)?;
+        check_input(mechanism, &params, &request.data, request.prehashed)?;
         let data = strongroom_crypto::sign(
             content.key()?,
             mechanism,
@@ -79,6 +80,23 @@ impl Connection {
             request.prehashed,
         )?;
         Ok(Outcome::Signature(Data { data }))
+    }
+
+    /// FIPS mode "refuses ECDSA with a digest weaker than the key": of less than half as many bits of
+    /// security as the curve has in its field.
+    fn refuse_weak_hash(&self, mechanism: &Mechanism, key: &Key) -> Result<(), Error> {
+        let (Some(hash), Kind::Ecdsa) = (mechanism.hash, mechanism.operation) else {
+            return Ok(());
+        };
+        // P-521's 260 bits count as 256.
+        let wanted = key.size_bits().min(512) as usize;
+        if self.engine.identity.fips_mode && 8 * hash.len() < wanted {
+            return Err(Error::caller(
+                CKR_MECHANISM_INVALID,
+                "the digest's security strength is weaker than the key's",
+            ));
+        }
+        Ok(())
     }
 
     /// C_Verify.
@@ -93,7 +111,7 @@ impl Connection {
         let (mechanism, content) =
             self.key_for(VERIFY, request.handle, request.mechanism.as_ref())?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
-        check_input(mechanism, &request.data, request.prehashed)?;
+        check_input(mechanism, &params, &request.data, request.prehashed)?;
         Ok(strongroom_crypto::verify(
             content.key()?,
             mechanism,
@@ -237,9 +255,15 @@ fn check_key(purpose: Purpose, mechanism: &Mechanism, meta: &Meta) -> Result<(),
     Ok(())
 }
 
-fn check_input(mechanism: &Mechanism, data: &[u8], prehashed: bool) -> Result<(), Error> {
+fn check_input(
+    mechanism: &Mechanism,
+    params: &Params<'_>,
+    data: &[u8],
+    prehashed: bool,
+) -> Result<(), Error> {
     check_length(data, CKR_DATA_LEN_RANGE)?;
-    if !prehashed {
+    // Ed25519ph's digest is of one length, which the mechanism checks.
+    if !prehashed || matches!(params, Params::Eddsa { prehash: true, .. }) {
         return Ok(());
     }
     match mechanism.hash {

@@ -1,10 +1,11 @@
 //! Mechanism parameters: from the wire to what the mechanisms take.
 
+use cryptoki_sys::{CKH_HEDGE_PREFERRED, CKH_HEDGE_REQUIRED};
 use strongroom_crypto::mechanism::Form;
 use strongroom_crypto::{AgreementKdf, Hash, Kind, Mechanism, Params};
 use strongroom_vault::Personality;
 use strongroom_wire::message::{
-    EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
+    EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter, SigningContextParameter,
 };
 
 use crate::error::Error;
@@ -63,6 +64,14 @@ pub(crate) fn read<'a>(
         (Form::Pss, Some(Parameter::Pss(pss))) => read_pss(mechanism, pss),
         (Form::Oaep, Some(Parameter::Oaep(oaep))) => read_oaep(oaep),
         (Form::Ecdh, Some(Parameter::Ecdh(ecdh))) => read_ecdh(ecdh),
+        (Form::Eddsa | Form::SigningContext, None) => Ok(Params::None),
+        (Form::Eddsa, Some(Parameter::Eddsa(eddsa))) => {
+            Ok(Params::Eddsa { prehash: eddsa.prehash, context: context(&eddsa.context)? })
+        }
+        (
+            Form::SigningContext | Form::HashSigningContext,
+            Some(Parameter::SigningContext(given)),
+        ) => read_signing_context(mechanism.parameter(), given),
         _ => Err(wrong()),
     }
 }
@@ -91,6 +100,30 @@ fn read_oaep(oaep: &OaepParameter) -> Result<Params<'_>, Error> {
     let hash = Hash::from_mechanism(oaep.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
     let mgf = Hash::from_mgf(oaep.mgf).ok_or_else(|| Error::parameter("unknown mask function"))?;
     Ok(Params::Oaep { hash, mgf, label: &oaep.label })
+}
+
+/// The longest context of a signature, in bytes (RFC 8032, 5.1; FIPS 204, 5.2).
+const CONTEXT_BYTES_MAX: usize = 255;
+
+fn context(bytes: &[u8]) -> Result<&[u8], Error> {
+    if bytes.len() > CONTEXT_BYTES_MAX {
+        return Err(Error::parameter("a context has at most 255 bytes"));
+    }
+    Ok(bytes)
+}
+
+fn read_signing_context(form: Form, given: &SigningContextParameter) -> Result<Params<'_>, Error> {
+    if !matches!(given.hedge, CKH_HEDGE_PREFERRED | CKH_HEDGE_REQUIRED) {
+        return Err(Error::parameter("signatures are always hedged here"));
+    }
+    let hash = match (form, given.hash) {
+        (Form::HashSigningContext, hash) => {
+            Some(Hash::from_mechanism(hash).ok_or_else(|| Error::parameter("unknown hash"))?)
+        }
+        (_, 0) => None,
+        (..) => return Err(Error::parameter("the mechanism names the hash")),
+    };
+    Ok(Params::SigningContext { context: context(&given.context)?, hash })
 }
 
 /// The peer's point is still as it was given: [`crate::derive`] knows the curve.

@@ -147,7 +147,10 @@ impl Connection {
             .iter()
             .map(|mechanism| MechanismReply {
                 kind: mechanism.kind,
-                min_key_size: mechanism.min_size,
+                min_key_size: match mechanism.key_type {
+                    Some(CKK_RSA) => self.rsa_bits_min().into(),
+                    _ => mechanism.min_size,
+                },
                 max_key_size: mechanism.max_size,
                 flags: crate::operations::offered(mechanism, self.engine.identity.fips_mode),
             })

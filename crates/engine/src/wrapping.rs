@@ -128,8 +128,10 @@ impl Connection {
 fn exported(key: &Key) -> Result<SecretBytes, Error> {
     match key.kind() {
         KeyKind::Secret(_) => Ok(key.to_stored()),
-        KeyKind::RsaPrivate | KeyKind::EcPrivate(_) => Ok(key.to_pkcs8()?),
-        KeyKind::RsaPublic | KeyKind::EcPublic(_) => {
+        KeyKind::RsaPrivate | KeyKind::EcPrivate(_) | KeyKind::SchemePrivate(_) => {
+            Ok(key.to_pkcs8()?)
+        }
+        KeyKind::RsaPublic | KeyKind::EcPublic(_) | KeyKind::SchemePublic(_) => {
             Err(Error::caller(CKR_KEY_NOT_WRAPPABLE, "public keys need no wrapping"))
         }
     }

@@ -122,6 +122,8 @@ pub(crate) fn hand_over(hsm: &Hsm) {
 fn start(config: &Config) -> Result<Option<Running>, Error> {
     let started = Instant::now();
     harden()?;
+    // A library that answers wrongly is not served with: the message names the algorithm.
+    strongroom_crypto::self_test()?;
     let folder = match config.endpoint {
         Endpoint::Network { .. } => folder::open(&config.folder)?,
         Endpoint::Local { .. } => match take_or_join(&config.folder)? {

@@ -134,13 +134,7 @@ impl Fake {
 
     fn attribute(&self, key: &Key, kind: u64) -> Option<Vec<u8>> {
         let number = |number: CK_ULONG| Some(wide(number).to_le_bytes().to_vec());
-        let (class, key_type) = match key.kind() {
-            KeyKind::Secret(key_type) => (CKO_SECRET_KEY, key_type),
-            KeyKind::EcPrivate(_) => (CKO_PRIVATE_KEY, wide(CKK_EC)),
-            KeyKind::EcPublic(_) => (CKO_PUBLIC_KEY, wide(CKK_EC)),
-            KeyKind::RsaPrivate => (CKO_PRIVATE_KEY, wide(CKK_RSA)),
-            KeyKind::RsaPublic => (CKO_PUBLIC_KEY, wide(CKK_RSA)),
-        };
+        let (class, key_type) = (key.kind().class(), key.kind().key_type());
         match (crate::module::narrow(kind), key.kind()) {
             (CKA_CLASS, _) => number(class),
             (CKA_KEY_TYPE, _) => Some(key_type.to_le_bytes().to_vec()),

@@ -1,10 +1,12 @@
 //! Key management (PKCS#11 2.40, section 5.13).
 
 use cryptoki_sys::*;
+use strongroom_crypto::Scheme;
 use strongroom_crypto::mechanism::Mechanism as Entry;
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{
-    DeriveKey, GenerateKey, GenerateKeyPair, Operation, UnwrapKey, WrapKey,
+    DecapsulateKey, DeriveKey, EncapsulateKey, GenerateKey, GenerateKeyPair, Operation, UnwrapKey,
+    WrapKey,
 };
 
 use crate::abi::mechanism::Mechanism;
@@ -157,4 +159,60 @@ pub(crate) fn derive(
     };
     let answer = module.hsm.object(session.handle, Operation::DeriveKey(request));
     key_info::used(module, wide(base_key), answer).map(narrow)
+}
+
+/// C_EncapsulateKey: the new key, unless only the ciphertext's length was asked for.
+pub(crate) fn encapsulate(
+    module: &Module,
+    session: &Session,
+    given: &Mechanism<'_>,
+    public_key: CK_OBJECT_HANDLE,
+    template: Template<'_>,
+    ciphertext: &mut Output<'_>,
+) -> Result<Option<CK_OBJECT_HANDLE>> {
+    let parsed = offered(module, given, CKF_ENCAPSULATE)?;
+    let template = template.to_wire()?;
+    admit(session, &template)?;
+    let info =
+        key_info::usable(module, session.handle, wide(public_key), parsed.entry, CKF_ENCAPSULATE)?;
+    if !ciphertext.announce(info.scheme.map_or(0, Scheme::ciphertext_bytes))? {
+        return Ok(None);
+    }
+    let request = EncapsulateKey {
+        handle: wide(public_key),
+        mechanism: Some(parsed.wire),
+        template: Some(template),
+    };
+    let answer = module.hsm.call(session.handle, Operation::EncapsulateKey(request));
+    match key_info::used(module, wide(public_key), answer)? {
+        Some(Outcome::Encapsulated(reply)) => {
+            ciphertext.write(&reply.ciphertext)?;
+            Ok(Some(narrow(reply.handle)))
+        }
+        _ => Err(unexpected_reply()),
+    }
+}
+
+/// C_DecapsulateKey.
+pub(crate) fn decapsulate(
+    module: &Module,
+    session: &Session,
+    given: &Mechanism<'_>,
+    private_key: CK_OBJECT_HANDLE,
+    template: Template<'_>,
+    ciphertext: Input<'_>,
+) -> Result<CK_OBJECT_HANDLE> {
+    let parsed = offered(module, given, CKF_DECAPSULATE)?;
+    let ciphertext = ciphertext.at_most(DATA_BYTES_MAX, CKR_WRAPPED_KEY_LEN_RANGE)?.to_vec();
+    let template = template.to_wire()?;
+    admit(session, &template)?;
+    key_info::usable(module, session.handle, wide(private_key), parsed.entry, CKF_DECAPSULATE)?;
+    let request = DecapsulateKey {
+        handle: wide(private_key),
+        mechanism: Some(parsed.wire),
+        ciphertext,
+        template: Some(template),
+    };
+    let answer = module.hsm.object(session.handle, Operation::DecapsulateKey(request));
+    key_info::used(module, wide(private_key), answer).map(narrow)
 }

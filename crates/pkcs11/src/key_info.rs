@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use cryptoki_sys::*;
-use strongroom_crypto::Curve;
-use strongroom_crypto::mechanism::Mechanism;
+use strongroom_crypto::mechanism::{Kind, Mechanism};
+use strongroom_crypto::{Curve, Scheme};
 use strongroom_wire::message::AttributeReply;
 
 use crate::error::{Ckr, Result};
@@ -31,12 +31,14 @@ pub(crate) struct KeyInfo {
     usages: CK_FLAGS,
     /// CKA_ALWAYS_AUTHENTICATE.
     pub(crate) always_authenticate: bool,
+    /// Of what scheme it is, where it is not a key of RSA or of FIPS 186's or SEC 2's curves.
+    pub(crate) scheme: Option<Scheme>,
     /// Bytes of an RSA modulus, or of an elliptic curve's field; 0 for other keys.
     pub(crate) bytes: usize,
 }
 
 /// CKA_ and CKF_ of each use of a key.
-const USAGES: [(CK_ATTRIBUTE_TYPE, CK_FLAGS); 7] = [
+const USAGES: [(CK_ATTRIBUTE_TYPE, CK_FLAGS); 9] = [
     (CKA_ENCRYPT, CKF_ENCRYPT),
     (CKA_DECRYPT, CKF_DECRYPT),
     (CKA_SIGN, CKF_SIGN),
@@ -44,12 +46,21 @@ const USAGES: [(CK_ATTRIBUTE_TYPE, CK_FLAGS); 7] = [
     (CKA_WRAP, CKF_WRAP),
     (CKA_UNWRAP, CKF_UNWRAP),
     (CKA_DERIVE, CKF_DERIVE),
+    (CKA_ENCAPSULATE, CKF_ENCAPSULATE),
+    (CKA_DECAPSULATE, CKF_DECAPSULATE),
 ];
 
 impl KeyInfo {
     /// The attributes that an entry is made of.
     fn kinds() -> Vec<u64> {
-        let others = [CKA_CLASS, CKA_KEY_TYPE, CKA_ALWAYS_AUTHENTICATE, CKA_MODULUS, CKA_EC_PARAMS];
+        let others = [
+            CKA_CLASS,
+            CKA_KEY_TYPE,
+            CKA_ALWAYS_AUTHENTICATE,
+            CKA_MODULUS,
+            CKA_EC_PARAMS,
+            CKA_PARAMETER_SET,
+        ];
         let usages = USAGES.iter().map(|(attribute, _)| *attribute);
         others.into_iter().chain(usages).map(wide).collect()
     }
@@ -75,9 +86,13 @@ impl KeyInfo {
             modulus.len() - zeroes
         });
         let field = value(CKA_EC_PARAMS).and_then(Curve::from_params).map(|c| c.field_bytes());
+        let key_type = number(CKA_KEY_TYPE).unwrap_or(u64::MAX);
+        let of_set =
+            number(CKA_PARAMETER_SET).and_then(|set| Scheme::from_parameter_set(key_type, set));
         Ok(Self {
             class,
-            key_type: number(CKA_KEY_TYPE).unwrap_or(u64::MAX),
+            key_type,
+            scheme: of_set.or_else(|| value(CKA_EC_PARAMS).and_then(Scheme::from_params)),
             usages: USAGES
                 .iter()
                 .filter(|(attribute, _)| is_set(*attribute))
@@ -93,7 +108,18 @@ impl KeyInfo {
         if mechanism.key_type.is_some() && !mechanism.takes(self.key_type) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }
-        let private = usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP | CKF_DERIVE) != 0;
+        // CloudHSM's Ed25519 keys are of the type CKK_EC, too.
+        let is_ed25519 = self.scheme == Some(Scheme::Ed25519);
+        let of_other_curve = match mechanism.operation {
+            Kind::Eddsa => !is_ed25519,
+            Kind::Ecdsa | Kind::Ecdh => is_ed25519,
+            _ => false,
+        };
+        if of_other_curve {
+            return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        let private =
+            usage & (CKF_SIGN | CKF_DECRYPT | CKF_UNWRAP | CKF_DERIVE | CKF_DECAPSULATE) != 0;
         if !secret && private != (self.class == wide(CKO_PRIVATE_KEY)) {
             return Err(Ckr(CKR_KEY_TYPE_INCONSISTENT));
         }

@@ -9,7 +9,8 @@ use strongroom_crypto::Hash;
 use strongroom_crypto::mechanism::{self, Form, Kind};
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{
-    self, EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
+    self, EcdhParameter, EddsaParameter, GcmParameter, OaepParameter, Parameter, PssParameter,
+    SigningContextParameter,
 };
 
 use crate::abi::mechanism::{Aead, Mechanism};
@@ -58,6 +59,27 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
         Form::Pss => Some(Parameter::Pss(pss(given, entry.hash)?)),
         Form::Oaep => Some(Parameter::Oaep(oaep(given)?)),
         Form::Ecdh => Some(Parameter::Ecdh(ecdh(given)?)),
+        Form::Eddsa | Form::SigningContext if given.parameter().len() == 0 => None,
+        Form::Eddsa => {
+            let (prehash, context) = given.eddsa()?;
+            Some(Parameter::Eddsa(EddsaParameter { prehash, context: signed_context(context)? }))
+        }
+        Form::SigningContext => {
+            let (hedge, context) = given.signing_context()?;
+            Some(Parameter::SigningContext(SigningContextParameter {
+                hedge: wide(hedge),
+                context: signed_context(context)?,
+                hash: 0,
+            }))
+        }
+        Form::HashSigningContext => {
+            let (hedge, context, hash) = given.hash_signing_context()?;
+            Some(Parameter::SigningContext(SigningContextParameter {
+                hedge: wide(hedge),
+                context: signed_context(context)?,
+                hash: wide(hash),
+            }))
+        }
         Form::Iv(length) => Some(Parameter::Iv(iv(given, length)?)),
         Form::Counter => {
             let ctr = given.ctr()?;
@@ -154,6 +176,11 @@ fn oaep(given: &Mechanism<'_>) -> Result<OaepParameter> {
         mgf: wide(raw.mgf),
         label: raw.label.at_most(LABEL_BYTES_MAX, CKR_MECHANISM_PARAM_INVALID)?.to_vec(),
     })
+}
+
+/// A context of a signature: at most 255 bytes (RFC 8032, 5.1; FIPS 204, 5.2).
+fn signed_context(context: Input<'_>) -> Result<Vec<u8>> {
+    context.at_most(u8::MAX.into(), CKR_MECHANISM_PARAM_INVALID).map(<[u8]>::to_vec)
 }
 
 fn ecdh(given: &Mechanism<'_>) -> Result<EcdhParameter> {

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Ckr, Result};
 use crate::object::Search;
 use crate::sign::Signing;
+use crate::verify::Given;
 
 /// One session's operations: at most one of each kind.
 #[derive(Default)]
@@ -27,6 +28,8 @@ pub(crate) struct Operations {
     pub(crate) sign: Option<Signing>,
     /// C_VerifyInit.
     pub(crate) verify: Option<Signing>,
+    /// C_VerifySignatureInit.
+    pub(crate) verify_signature: Option<Given>,
 }
 
 impl Operations {
@@ -70,6 +73,7 @@ impl Operations {
         }
         if flags & CKF_VERIFY != 0 {
             self.verify = None;
+            self.verify_signature = None;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use strongroom_crypto::mechanism::Kind;
-use strongroom_crypto::{Hash, Hasher};
+use strongroom_crypto::{Hash, Hasher, Scheme};
 use strongroom_wire::limits::DATA_BYTES_MAX;
 use strongroom_wire::message::{self, Operation, Parameter, Sign};
 use zeroize::Zeroizing;
@@ -68,13 +68,18 @@ impl Signing {
         let key = wide(key);
         let info = key_info::usable(module, session, key, parsed.entry, usage)?;
         let kind = parsed.entry.operation;
+        let hash = match &parsed.wire.parameter {
+            // Ed25519ph (RFC 8032, 5.1).
+            Some(Parameter::Eddsa(eddsa)) if eddsa.prehash => Some(Hash::Sha512),
+            _ => parsed.entry.hash,
+        };
         let signing = Self {
             key,
             mechanism: parsed.wire,
             kind,
             waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
             info,
-            hash: parsed.entry.hash,
+            hash,
             gathered: None,
         };
         // Known to be wrong already: said here, as PKCS#11 has it, and by the HSM again.
@@ -99,6 +104,9 @@ impl Signing {
             // PKCS#11 2.40 mechanisms, section 2.3.1: r and s, each as long as the order of the
             // base point, which has the field's length for the curves offered.
             (Kind::Ecdsa, _) => 2 * self.info.bytes,
+            (Kind::Eddsa | Kind::MlDsa | Kind::HashMlDsa | Kind::MlDsaMu, _) => {
+                self.info.scheme.map_or(0, Scheme::signature_bytes)
+            }
             _ => self.info.bytes,
         }
     }

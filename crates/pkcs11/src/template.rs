@@ -40,11 +40,22 @@ pub(crate) fn form(kind: u64) -> Form {
         | CKA_SUBPRIME_BITS
         | CKA_HW_FEATURE_TYPE
         | CKA_MECHANISM_TYPE
-        | CKA_PROFILE_ID => Form::Number,
+        | CKA_PROFILE_ID
+        | CKA_PARAMETER_SET => Form::Number,
         CKA_ALLOWED_MECHANISMS => Form::Numbers,
         CKA_WRAP_TEMPLATE | CKA_UNWRAP_TEMPLATE | CKA_DERIVE_TEMPLATE => Form::Template,
         _ => Form::Bytes,
     }
+}
+
+/// AWS's name for CKA_PARAMETER_SET, whose number it does not publish: the standard's with the
+/// vendor's bit.
+const CKA_CLOUDHSM_PARAMETER_SET: u64 = CKA_VENDOR_DEFINED | CKA_PARAMETER_SET;
+
+/// The standard's number of an attribute that a vendor's header names, too.
+#[must_use]
+pub(crate) fn standard(kind: u64) -> u64 {
+    if kind == CKA_CLOUDHSM_PARAMETER_SET { wide(CKA_PARAMETER_SET) } else { kind }
 }
 
 /// A value of the machine's as it travels. `form` is not [`Form::Template`].

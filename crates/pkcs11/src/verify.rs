@@ -60,6 +60,55 @@ pub(crate) fn finish(module: &Module, session: &Session, signature: Input<'_>) -
 /// The signature, where it has the length that the key's signatures have: "If the signature can be
 /// seen to be invalid purely on the basis of its length, then CKR_SIGNATURE_LEN_RANGE should be
 /// returned" (section 5.12, C_Verify).
+/// A verification whose signature came first (PKCS#11 3.2, section 5.17).
+pub(crate) struct Given {
+    verify: Signing,
+    signature: Vec<u8>,
+}
+
+/// C_VerifySignatureInit.
+pub(crate) fn init_signature(
+    module: &Module,
+    session: &Session,
+    given: Option<Mechanism<'_>>,
+    key: CK_OBJECT_HANDLE,
+    signature: Input<'_>,
+) -> Result<()> {
+    let place = &mut session.operations().verify_signature;
+    let Some(given) = given else {
+        return operation::cancel(place);
+    };
+    operation::begin(place, || {
+        let verify = Signing::begin(module, session.handle, &given, key, CKF_VERIFY)?;
+        let signature = checked_length(&verify, signature)?;
+        Ok(Given { verify, signature })
+    })
+}
+
+/// C_VerifySignature.
+pub(crate) fn signature(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
+    operation::step(&mut session.operations().verify_signature, |given| {
+        let payload = given.verify.whole(data)?;
+        complete(module, session, &given.verify, payload, std::mem::take(&mut given.signature))
+    })
+}
+
+/// C_VerifySignatureUpdate.
+pub(crate) fn update_signature(session: &Session, data: Input<'_>) -> Result<()> {
+    operation::step(&mut session.operations().verify_signature, |given| {
+        given.verify.update(data)?;
+        Ok(Progress::GoesOn)
+    })
+}
+
+/// C_VerifySignatureFinal.
+pub(crate) fn finish_signature(module: &Module, session: &Session) -> Result<()> {
+    operation::step(&mut session.operations().verify_signature, |given| {
+        let payload = given.verify.pieces();
+        complete(module, session, &given.verify, payload, std::mem::take(&mut given.signature))
+    })
+}
+
 fn checked_length(verify: &Signing, signature: Input<'_>) -> Result<Vec<u8>> {
     if signature.len() != verify.signature_length() {
         return Err(Ckr(CKR_SIGNATURE_LEN_RANGE));

@@ -62,11 +62,15 @@ flags! {
     UNWRAP = 20,
     /// CKA_DERIVE
     DERIVE = 21,
+    /// CKA_ENCAPSULATE
+    ENCAPSULATE = 22,
+    /// CKA_DECAPSULATE
+    DECAPSULATE = 23,
 }
 
 impl Flags {
     /// All bits that have a meaning.
-    pub const ALL: Self = Self((1 << 22) - 1);
+    pub const ALL: Self = Self((1 << 24) - 1);
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -17,7 +17,9 @@ Which attributes there are, which objects have them, who gives them and who may 
 `cloudhsm-cli` uses the names of the second column, beside some that it computes.
 
 Objects are named by letters: **ec** and **EC** are EC private and public keys, **rsa** and **RSA** RSA
-private and public keys, **a** AES keys, **g** generic secrets, **c** certificates, **d** data objects.
+private and public keys, **pq** and **PQ** private and public keys of ML-DSA and ML-KEM, **a** AES keys,
+**g** generic secrets, **c** certificates, **d** data objects. Keys of Edwards and Montgomery curves are as
+EC keys.
 
 ## What they are
 
@@ -58,9 +60,9 @@ const TOKEN: &str = "
 ";
 
 const COLUMNS: &str = "\
-| attribute | C_GenerateKeyPair<br>ec EC rsa RSA | C_GenerateKey<br>a g | C_CreateObject<br>ec EC rsa RSA \
-a g c d | C_UnwrapKey<br>ec rsa a g |
-|---|---|---|---|---|
+| attribute | C_GenerateKeyPair<br>ec EC rsa RSA pq PQ | C_GenerateKey<br>a g | C_CreateObject<br>ec EC rsa RSA \
+pq PQ a g c d | C_UnwrapKey<br>ec rsa pq a g | C_DeriveKey<br>a g |
+|---|---|---|---|---|---|
 ";
 
 #[test]
@@ -93,14 +95,14 @@ fn the_attributes_page_equals_the_table() {
 }
 
 fn uses(text: &mut String, name: &str, uses: &Uses) {
-    let [pair, generate, create, unwrap] = letters(uses);
-    writeln!(text, "| {name} | `{pair}` | `{generate}` | `{create}` | `{unwrap}` |")
+    let [pair, generate, create, unwrap, derive] = letters(uses);
+    writeln!(text, "| {name} | `{pair}` | `{generate}` | `{create}` | `{unwrap}` | `{derive}` |")
         .expect("a string");
 }
 
-/// The columns of the page. No mechanism derives keys yet.
-fn letters(uses: &Uses) -> [String; 4] {
-    [&uses.pair[..], uses.generate, uses.create, uses.unwrap]
+/// The columns of the page.
+fn letters(uses: &Uses) -> [String; 5] {
+    [&uses.pair[..], uses.generate, uses.create, uses.unwrap, uses.derive]
         .map(|column| column.iter().map(|letter| char::from(*letter)).collect())
 }
 
@@ -127,11 +129,13 @@ fn changing(changing: Changing) -> &'static str {
 }
 
 fn objects(row: &Row) -> String {
-    const SORTS: [(Sort, &str); 8] = [
+    const SORTS: [(Sort, &str); 10] = [
         (Sort::EcPrivate, "ec"),
         (Sort::EcPublic, "EC"),
         (Sort::RsaPrivate, "rsa"),
         (Sort::RsaPublic, "RSA"),
+        (Sort::PqPrivate, "pq"),
+        (Sort::PqPublic, "PQ"),
         (Sort::Aes, "a"),
         (Sort::Generic, "g"),
         (Sort::Certificate, "c"),
@@ -140,7 +144,7 @@ fn objects(row: &Row) -> String {
     let having: Vec<&str> =
         SORTS.iter().filter(|(sort, _)| row.is_of(*sort)).map(|(_, name)| *name).collect();
     match having.len() {
-        8 => "all".to_owned(),
+        10 => "all".to_owned(),
         _ => having.join(" "),
     }
 }

@@ -207,6 +207,8 @@ fn for_handles(operation: &mut Operation, mut name: impl FnMut(&mut u64)) {
         }
         Operation::UnwrapKey(m) => name(&mut m.wrapping_handle),
         Operation::DeriveKey(m) => name(&mut m.handle),
+        Operation::EncapsulateKey(m) => name(&mut m.handle),
+        Operation::DecapsulateKey(m) => name(&mut m.handle),
         _ => {}
     }
 }

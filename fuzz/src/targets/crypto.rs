@@ -314,6 +314,8 @@ fn counterpart(kind: KeyKind) -> Option<usize> {
         KeyKind::RsaPublic => KeyKind::RsaPrivate,
         KeyKind::EcPrivate(curve) => KeyKind::EcPublic(curve),
         KeyKind::EcPublic(curve) => KeyKind::EcPrivate(curve),
+        KeyKind::SchemePrivate(scheme) => KeyKind::SchemePublic(scheme),
+        KeyKind::SchemePublic(scheme) => KeyKind::SchemePrivate(scheme),
     };
     keys().iter().position(|key| key.kind() == kind)
 }

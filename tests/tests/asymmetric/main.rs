@@ -9,6 +9,9 @@ use strongroom_tests::{
 };
 
 mod agreement;
+mod edwards;
+mod post_quantum;
+mod rsa;
 
 /// A logged-in session of the one token that these tests share.
 fn session() -> (&'static Module, CK_SESSION_HANDLE) {

@@ -41,7 +41,7 @@ pub(super) fn pair(session: &mut Session, command: &PairCommand) -> Result<Value
             (CKM_RSA_X9_31_KEY_PAIR_GEN, pair, specific)
         }
         PairCommand::Ec { pair, curve } => {
-            (CKM_EC_KEY_PAIR_GEN, pair, vec![attribute(CKA_EC_PARAMS, curve.params().to_vec())])
+            (CKM_EC_KEY_PAIR_GEN, pair, vec![attribute(CKA_EC_PARAMS, curve.to_vec())])
         }
     };
     let mut public =

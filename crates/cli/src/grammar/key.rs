@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use strongroom_crypto::Curve;
 
 use super::values::{Encoding, curve_parser};
 use crate::attributes::Assignment;
@@ -100,7 +99,7 @@ pub(crate) enum PairCommand {
         pair: PairArgs,
         /// The curve.
         #[arg(long, value_parser = curve_parser())]
-        curve: Curve,
+        curve: &'static [u8],
     },
 }
 

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use strongroom_crypto::{Curve, Hash};
+use strongroom_crypto::Hash;
 use strongroom_wire::message as wire;
 use zeroize::Zeroizing;
 
-use crate::attributes::CURVES;
+use crate::attributes::curve_params;
 
 /// A password, wiped when the last holder drops it. Cloning (which the parser asks of every value)
 /// shares it.
@@ -98,9 +98,9 @@ pub(super) fn mgf_parser() -> impl TypedValueParser<Value = Hash> {
     one_of(HASHES.iter().map(|(_, name, hash)| (*name, *hash)))
 }
 
-/// The name of a curve of the table.
-pub(super) fn curve_parser() -> impl TypedValueParser<Value = Curve> {
-    one_of(CURVES.iter().copied())
+/// The name of a curve of the table, for its CKA_EC_PARAMS.
+pub(super) fn curve_parser() -> impl TypedValueParser<Value = &'static [u8]> {
+    one_of(curve_params())
 }
 
 /// Takes a name and gives what it stands for; help lists the names.

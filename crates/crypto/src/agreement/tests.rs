@@ -32,10 +32,10 @@ fn p256_agrees_on_what_rfc_5903_says() {
 /// NIST's CAVP vectors of ANSI X9.63 (ansx963_2001), SHA-256.
 #[test]
 fn x963_gives_the_published_key_data() {
-    let z = SecretBytes::new(hex("96c05619d56c328ab95fe84b18264b08725b85e33fd34f08"));
+    let z = hex("96c05619d56c328ab95fe84b18264b08725b85e33fd34f08");
     let out = x963(Hash::Sha256, &z, &[], 16).map(SecretBytes::into_plain);
     assert_eq!(out, Ok(hex("443024c3dae66b95e6f5670601558f71")));
-    let z = SecretBytes::new(hex("22518b10e70f2a3f243810ae3254139efbee04aa57c7af7d"));
+    let z = hex("22518b10e70f2a3f243810ae3254139efbee04aa57c7af7d");
     let info = hex("75eef81aa3041e33b80971203d2c0c52");
     let out = x963(Hash::Sha256, &z, &info, 128).map(SecretBytes::into_plain);
     let expected = hex("c498af77161cc59f2962b9a713e2b215152d139766ce34a776df11866a69bf2e

@@ -14,6 +14,7 @@ use crate::{Curve, SecretBytes};
 
 fn nid(curve: Curve) -> c_int {
     match curve {
+        Curve::P224 => sys::NID_secp224r1,
         Curve::P256 => sys::NID_X9_62_prime256v1,
         Curve::P384 => sys::NID_secp384r1,
         Curve::P521 => sys::NID_secp521r1,

@@ -14,6 +14,7 @@ pub(crate) mod ec;
 pub(crate) mod kem;
 pub(crate) mod key_wrap;
 pub(crate) mod pkey;
+pub(crate) mod raw_key;
 pub(crate) mod rsa;
 pub(crate) mod rsa_import;
 pub(crate) mod secp256k1;

@@ -6,6 +6,7 @@ use aws_lc_sys as sys;
 
 use super::bytes::{from_der, to_der};
 use super::ec::EcKey;
+use super::raw_key::RawKey;
 use super::rsa::RsaKey;
 use super::{Failed, Owned, digest, ok};
 use crate::{Hash, SecretBytes};
@@ -14,6 +15,7 @@ use crate::{Hash, SecretBytes};
 pub(crate) enum AnyKey {
     Rsa(RsaKey),
     Ec(EcKey),
+    Raw(RawKey),
 }
 
 /// A private key from PKCS#8 (RFC 5208), checked for consistency by the backend.
@@ -21,7 +23,7 @@ pub(crate) fn from_pkcs8(der: &[u8]) -> Result<AnyKey, Failed> {
     from_der(der, |reader| {
         // SAFETY: the reader covers `der`; a returned key is ours.
         let key = unsafe { Owned::new(sys::EVP_parse_private_key(reader))? };
-        classify(&key)
+        classify(key)
     })
 }
 
@@ -30,11 +32,11 @@ pub(crate) fn from_spki(der: &[u8]) -> Result<AnyKey, Failed> {
     from_der(der, |reader| {
         // SAFETY: the reader covers `der`; a returned key is ours.
         let key = unsafe { Owned::new(sys::EVP_parse_public_key(reader))? };
-        classify(&key)
+        classify(key)
     })
 }
 
-fn classify(key: &Owned<sys::EVP_PKEY>) -> Result<AnyKey, Failed> {
+fn classify(key: Owned<sys::EVP_PKEY>) -> Result<AnyKey, Failed> {
     // SAFETY: the key is valid; `get1` returns a reference of our own, or null if the type differs.
     unsafe {
         match sys::EVP_PKEY_id(key.as_ptr()) {
@@ -46,7 +48,7 @@ fn classify(key: &Owned<sys::EVP_PKEY>) -> Result<AnyKey, Failed> {
                 let ec = Owned::new(sys::EVP_PKEY_get1_EC_KEY(key.as_ptr()))?;
                 Ok(AnyKey::Ec(EcKey::adopt(ec)?))
             }
-            _ => Err(Failed),
+            _ => RawKey::adopt(key).map(AnyKey::Raw),
         }
     }
 }

@@ -40,7 +40,7 @@ impl EcPrivate {
             Curve::Secp256k1 => {
                 Some(Signer::new(scalar.as_bytes()).map_err(|_| Error::KeyInvalid)?)
             }
-            Curve::P256 | Curve::P384 | Curve::P521 => None,
+            Curve::P224 | Curve::P256 | Curve::P384 | Curve::P521 => None,
         };
         Ok(Self { key, signer })
     }

@@ -6,17 +6,19 @@
 mod ec;
 mod generate;
 mod rsa;
+pub(crate) mod scheme;
 mod secret;
 
 use cryptoki_sys as ck;
 
 pub use ec::{EcPrivate, EcPublic};
-pub use generate::{generate_ec, generate_rsa, generate_secret};
+pub use generate::{generate_ec, generate_rsa, generate_scheme, generate_secret};
 pub use rsa::{RsaImport, RsaParts, RsaPrivate, RsaPublic};
+pub use scheme::{SchemePrivate, SchemePublic};
 pub use secret::{SecretKey, fixed_length};
 
 use crate::backend::pkey::{self, AnyKey};
-use crate::{Curve, Error, Hash, SecretBytes};
+use crate::{Curve, Error, Hash, Scheme, SecretBytes};
 
 /// A parsed key. No Debug, Clone or comparison: share it in an `Arc`.
 pub enum Key {
@@ -30,6 +32,10 @@ pub enum Key {
     EcPrivate(EcPrivate),
     /// A public key on an elliptic curve.
     EcPublic(EcPublic),
+    /// A private key of another scheme.
+    SchemePrivate(SchemePrivate),
+    /// A public key of another scheme.
+    SchemePublic(SchemePublic),
 }
 
 /// What a key is, without its material: what [`Key::from_stored`] has to know beside the bytes.
@@ -45,6 +51,10 @@ pub enum KeyKind {
     EcPrivate(Curve),
     /// A public key on this curve.
     EcPublic(Curve),
+    /// A private key of this scheme.
+    SchemePrivate(Scheme),
+    /// A public key of this scheme.
+    SchemePublic(Scheme),
 }
 
 impl KeyKind {
@@ -54,6 +64,7 @@ impl KeyKind {
             Self::Secret(key_type) => key_type,
             Self::RsaPrivate | Self::RsaPublic => ck::CKK_RSA,
             Self::EcPrivate(_) | Self::EcPublic(_) => ck::CKK_EC,
+            Self::SchemePrivate(scheme) | Self::SchemePublic(scheme) => scheme.key_type(),
         }
     }
 
@@ -61,8 +72,8 @@ impl KeyKind {
     pub fn class(self) -> u64 {
         match self {
             Self::Secret(_) => ck::CKO_SECRET_KEY,
-            Self::RsaPrivate | Self::EcPrivate(_) => ck::CKO_PRIVATE_KEY,
-            Self::RsaPublic | Self::EcPublic(_) => ck::CKO_PUBLIC_KEY,
+            Self::RsaPrivate | Self::EcPrivate(_) | Self::SchemePrivate(_) => ck::CKO_PRIVATE_KEY,
+            Self::RsaPublic | Self::EcPublic(_) | Self::SchemePublic(_) => ck::CKO_PUBLIC_KEY,
         }
     }
 }
@@ -80,7 +91,7 @@ impl Key {
         RsaPrivate::import(parts).map(Self::RsaPrivate)
     }
 
-    /// An RSA public key of its modulus (2048 to 4096 bits) and exponent (odd, from 3 to 33
+    /// An RSA public key of its modulus (1024 to 4096 bits) and exponent (odd, from 3 to 33
     /// bits), big-endian.
     pub fn from_rsa_public(modulus: &[u8], public_exponent: &[u8]) -> Result<Self, Error> {
         RsaPublic::import(modulus, public_exponent).map(Self::RsaPublic)
@@ -98,6 +109,16 @@ impl Key {
         EcPublic::import(curve, point).map(Self::EcPublic)
     }
 
+    /// A private key of its seed: 32 bytes, of ML-KEM 64.
+    pub fn from_scheme_seed(scheme: Scheme, seed: &[u8]) -> Result<Self, Error> {
+        SchemePrivate::from_seed(scheme, seed).map(Self::SchemePrivate)
+    }
+
+    /// A public key of its bytes.
+    pub fn from_scheme_public(scheme: Scheme, public: &[u8]) -> Result<Self, Error> {
+        SchemePublic::import(scheme, public).map(Self::SchemePublic)
+    }
+
     /// What it is.
     pub fn kind(&self) -> KeyKind {
         match self {
@@ -106,10 +127,13 @@ impl Key {
             Self::RsaPublic(_) => KeyKind::RsaPublic,
             Self::EcPrivate(key) => KeyKind::EcPrivate(key.curve()),
             Self::EcPublic(key) => KeyKind::EcPublic(key.curve()),
+            Self::SchemePrivate(key) => KeyKind::SchemePrivate(key.scheme()),
+            Self::SchemePublic(key) => KeyKind::SchemePublic(key.scheme()),
         }
     }
 
-    /// Size in bits: of the modulus, of the curve's field, or of all bytes of a secret.
+    /// Size in bits: of the modulus, of the curve's field, or of all bytes of a secret or of another
+    /// scheme's public key.
     pub fn size_bits(&self) -> u32 {
         match self {
             Self::Secret(key) => 8 * key.bytes().len() as u32,
@@ -117,6 +141,8 @@ impl Key {
             Self::RsaPublic(key) => key.backend().bits(),
             Self::EcPrivate(key) => key.curve().bits(),
             Self::EcPublic(key) => key.curve().bits(),
+            Self::SchemePrivate(key) => 8 * key.public().len() as u32,
+            Self::SchemePublic(key) => 8 * key.public().len() as u32,
         }
     }
 
@@ -132,12 +158,15 @@ impl Key {
             Self::RsaPublic(key) => key.backend().public_der(),
             Self::EcPrivate(key) => key.backend().point(),
             Self::EcPublic(key) => key.backend().point(),
+            Self::SchemePrivate(key) => Ok(key.public().to_vec()),
+            Self::SchemePublic(key) => Ok(key.public().to_vec()),
         };
         Hash::Sha1.digest_on_stack(&bytes.ok()?).as_bytes().first_chunk().copied()
     }
 
     /// The form in which it is kept, sealed: the raw bytes of a secret, PKCS#1 DER of an RSA key,
-    /// the scalar of an EC private key, the uncompressed point of an EC public one.
+    /// the scalar of an EC private key, the uncompressed point of an EC public one, the seed and the
+    /// public bytes of other schemes' keys.
     pub fn to_stored(&self) -> SecretBytes {
         let stored = match self {
             Self::Secret(key) => Ok(SecretBytes::copied(key.bytes().as_bytes())),
@@ -145,6 +174,8 @@ impl Key {
             Self::RsaPublic(key) => key.backend().public_der().map(SecretBytes::new),
             Self::EcPrivate(key) => key.backend().scalar(),
             Self::EcPublic(key) => key.backend().point().map(SecretBytes::new),
+            Self::SchemePrivate(key) => Ok(SecretBytes::copied(key.seed().as_bytes())),
+            Self::SchemePublic(key) => Ok(SecretBytes::copied(key.public())),
         };
         // Each constructor made sure that the numbers are there and fit.
         stored.expect("writing a parsed key: out of memory")
@@ -160,6 +191,8 @@ impl Key {
             KeyKind::RsaPublic => RsaPublic::from_der(bytes).map(Self::RsaPublic),
             KeyKind::EcPrivate(curve) => Self::from_ec_private(curve, bytes),
             KeyKind::EcPublic(curve) => Self::from_ec_public(curve, bytes),
+            KeyKind::SchemePrivate(scheme) => Self::from_scheme_seed(scheme, bytes),
+            KeyKind::SchemePublic(scheme) => Self::from_scheme_public(scheme, bytes),
         }
     }
 
@@ -169,6 +202,7 @@ impl Key {
         match self {
             Self::RsaPrivate(key) => pkey::rsa_to_pkcs8(key.backend()),
             Self::EcPrivate(key) => pkey::ec_to_pkcs8(key.backend()),
+            Self::SchemePrivate(key) => key.backend().to_pkcs8(),
             _ => return Err(Error::KeyType),
         }
         .map_err(Error::backend("writing PKCS#8"))
@@ -180,6 +214,7 @@ impl Key {
         match pkey::from_pkcs8(der).map_err(|_| Error::KeyInvalid)? {
             AnyKey::Rsa(key) => RsaPrivate::checked(key).map(Self::RsaPrivate),
             AnyKey::Ec(key) => EcPrivate::checked(key).map(Self::EcPrivate),
+            AnyKey::Raw(key) => SchemePrivate::checked(key).map(Self::SchemePrivate),
         }
     }
 
@@ -192,6 +227,8 @@ impl Key {
             Self::RsaPublic(key) => pkey::rsa_to_spki(key.backend()),
             Self::EcPrivate(key) => pkey::ec_to_spki(key.backend()),
             Self::EcPublic(key) => pkey::ec_to_spki(key.backend()),
+            Self::SchemePrivate(key) => key.backend().to_spki(),
+            Self::SchemePublic(key) => key.backend().to_spki(),
         }
         .ok()
     }
@@ -201,6 +238,7 @@ impl Key {
         match pkey::from_spki(der).map_err(|_| Error::KeyInvalid)? {
             AnyKey::Rsa(key) => RsaPublic::checked(key).map(Self::RsaPublic),
             AnyKey::Ec(key) => Ok(Self::EcPublic(EcPublic::adopt(key))),
+            AnyKey::Raw(key) => SchemePublic::checked(key).map(Self::SchemePublic),
         }
     }
 
@@ -220,6 +258,8 @@ impl Key {
             Self::EcPublic(key) => {
                 Self::from_ec_public(key.curve(), &key.backend().point().ok()?).ok()
             }
+            Self::SchemePrivate(key) => Self::from_scheme_public(key.scheme(), key.public()).ok(),
+            Self::SchemePublic(key) => Self::from_scheme_public(key.scheme(), key.public()).ok(),
         }
     }
 
@@ -245,6 +285,25 @@ impl Key {
     pub fn rsa_private_parts(&self) -> Option<RsaParts> {
         match self {
             Self::RsaPrivate(key) => key.parts().ok(),
+            _ => None,
+        }
+    }
+
+    /// The public key's bytes of another scheme's key.
+    pub fn scheme_public(&self) -> Option<&[u8]> {
+        match self {
+            Self::SchemePrivate(key) => Some(key.public()),
+            Self::SchemePublic(key) => Some(key.public()),
+            _ => None,
+        }
+    }
+
+    /// The private key of ML-DSA or ML-KEM as FIPS 204 and 203 have it, made of its seed.
+    pub fn scheme_expanded(&self) -> Option<SecretBytes> {
+        match self {
+            Self::SchemePrivate(key) if key.scheme().parameter_set().is_some() => {
+                key.backend().expanded().ok()
+            }
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use super::trim;
 use crate::backend::bn;
 use crate::backend::rsa::{Part, RsaKey};
 use crate::backend::rsa_import::{self, Components};
-use crate::mechanism::{RSA_BITS_MAX, RSA_BITS_MIN};
+use crate::mechanism::{RSA_BITS_MAX, RSA_BITS_MIN_TOKEN};
 use crate::{Error, SecretBytes, pkcs1};
 
 /// An RSA private key, with the primes and CRT numbers that make it fast.
@@ -22,7 +22,7 @@ pub struct RsaPublic(RsaKey);
 /// The numbers of an RSA private key to import (C_CreateObject), big-endian; leading zeros don't
 /// matter.
 ///
-/// Refused with [`Error::KeySize`]: a modulus that isn't of 2048 to 4096 bits. Refused with
+/// Refused with [`Error::KeySize`]: a modulus that isn't of 1024 to 4096 bits. Refused with
 /// [`Error::KeyInvalid`]: a public exponent that is even, 1, or above 33 bits, and numbers that
 /// don't belong together. The primes are recovered where they are missing, the CRT numbers
 /// computed; one of a pair or triple alone counts as missing.
@@ -67,7 +67,7 @@ fn check_public(modulus: &[u8], public_exponent: &[u8]) -> Result<(), Error> {
         None => 0,
         Some(first) => 8 * modulus.len() - first.leading_zeros() as usize,
     };
-    if !(RSA_BITS_MIN as usize..=RSA_BITS_MAX as usize).contains(&bits) {
+    if !(RSA_BITS_MIN_TOKEN as usize..=RSA_BITS_MAX as usize).contains(&bits) {
         return Err(Error::KeySize);
     }
     let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);

@@ -24,6 +24,8 @@ pub enum Kind {
     /// RSASSA-PKCS1-v1_5 and RSAES-PKCS1-v1_5 (RFC 8017). Without a hash: the data is what is
     /// padded (a DigestInfo, mostly).
     RsaPkcs,
+    /// The bare RSA function (X.509), without any padding.
+    RsaRaw,
     /// RSASSA-PSS (RFC 8017). Without a hash: the data is the hash.
     RsaPss,
     /// RSAES-OAEP (RFC 8017).
@@ -80,6 +82,24 @@ pub enum Kind {
     AesKeyWrapPad,
     /// AES key wrap (RFC 3394) after PKCS#5 padding to 8-byte blocks.
     AesKeyWrapPkcs5,
+    /// [`crate::generate_scheme`] of Ed25519.
+    GenerateEdwards,
+    /// [`crate::generate_scheme`] of X25519.
+    GenerateMontgomery,
+    /// [`crate::generate_scheme`] of ML-DSA.
+    GenerateMlDsa,
+    /// [`crate::generate_scheme`] of ML-KEM.
+    GenerateMlKem,
+    /// EdDSA (RFC 8032): Ed25519, Ed25519ctx and Ed25519ph.
+    Eddsa,
+    /// ML-DSA (FIPS 204) of a message.
+    MlDsa,
+    /// HashML-DSA (FIPS 204, 5.4). Without a hash: the data is the hash that the parameter names.
+    HashMlDsa,
+    /// ML-DSA of the message representative mu, made elsewhere.
+    MlDsaMu,
+    /// ML-KEM (FIPS 203).
+    MlKem,
     /// ECDH (SP 800-56A) with a key derivation function: see [`crate::derive()`].
     Ecdh,
 }
@@ -100,7 +120,11 @@ const fn keys(key_type: u64, min: u64, max: u64) -> Keys {
 }
 
 const RSA: Keys = keys(ck::CKK_RSA, RSA_BITS_MIN as u64, RSA_BITS_MAX as u64);
-const EC: Keys = keys(ck::CKK_EC, 256, 521);
+const EC: Keys = keys(ck::CKK_EC, 224, 521);
+const EDWARDS: Keys = keys(ck::CKK_EC_EDWARDS, 255, 255);
+const MONTGOMERY: Keys = keys(ck::CKK_EC_MONTGOMERY, 255, 255);
+const ML_DSA: Keys = keys(ck::CKK_ML_DSA, 1312, 2592);
+const ML_KEM: Keys = keys(ck::CKK_ML_KEM, 800, 1568);
 const AES: Keys = keys(ck::CKK_AES, 16, 32);
 const SECRET: Keys = keys(ck::CKK_GENERIC_SECRET, 1, GENERIC_SECRET_BYTES_MAX as u64);
 const SECRET_BITS: Keys = keys(ck::CKK_GENERIC_SECRET, 8, 8 * GENERIC_SECRET_BYTES_MAX as u64);
@@ -136,6 +160,12 @@ pub enum Form {
     Oaep,
     /// CK_ECDH1_DERIVE_PARAMS.
     Ecdh,
+    /// CK_EDDSA_PARAMS, or nothing.
+    Eddsa,
+    /// CK_SIGN_ADDITIONAL_CONTEXT, or nothing.
+    SigningContext,
+    /// CK_HASH_SIGN_ADDITIONAL_CONTEXT.
+    HashSigningContext,
 }
 
 /// How the data of an encryption can be cut into requests of its own.
@@ -171,6 +201,10 @@ pub enum Family {
     Rsa,
     /// ECDSA.
     Ecdsa,
+    /// EdDSA.
+    Eddsa,
+    /// ML-DSA and ML-KEM.
+    PostQuantum,
     /// Key agreement.
     Agreement,
     /// MACs.
@@ -193,7 +227,9 @@ impl Family {
         (Self::Generation, "Making keys"),
         (Self::Rsa, "RSA"),
         (Self::Ecdsa, "ECDSA"),
+        (Self::Eddsa, "EdDSA"),
         (Self::Agreement, "Key agreement"),
+        (Self::PostQuantum, "ML-DSA and ML-KEM"),
         (Self::Macs, "MACs"),
         (Self::Digests, "Digests"),
         (Self::Aes, "AES"),
@@ -237,11 +273,15 @@ impl Kind {
                  probable primes as FIPS 186-5 has them, not X9.31's auxiliary primes. CKA_PUBLIC_EXPONENT \
                  is odd, from 65,537 up to 4 bytes; without it, it is 65,537."),
             Self::GenerateEc => facts(Family::Generation, EC, Form::None, Whole,
-                "CKM_EC_KEY_PAIR_GEN: CKA_EC_PARAMS is the DER object identifier of a named curve."),
+                "CKM_EC_KEY_PAIR_GEN: CKA_EC_PARAMS is the DER object identifier of a named curve, or its name as a \
+                 PrintableString; with that of Ed25519 it makes such a pair of the type CKK_EC, as CloudHSM does."),
             Self::RsaPkcs => facts(Family::Rsa, RSA, Form::None, Whole,
                 "CKM_RSA_PKCS signs what it gets, a DER DigestInfo as a rule. Its decryption and \
                  unwrapping give no error for bad padding but other bytes (implicit rejection), so that \
                  nobody learns from it."),
+            Self::RsaRaw => facts(Family::Rsa, RSA, Form::None, Whole,
+                "CKM_RSA_X_509 is the bare function: data is filled up with zeros in front, and must be below the \
+                 modulus. Who may sign so may decrypt, too: CKA_ALLOWED_MECHANISMS keeps a key from it."),
             Self::RsaPss => facts(Family::Rsa, RSA, Form::Pss, Whole,
                 "PSS: hashAlg is the mechanism's hash, mgf any of CKG_MGF1_SHA1 to SHA512, the salt up to \
                  what the modulus has room for. CKM_RSA_PKCS_PSS takes the digest."),
@@ -250,12 +290,36 @@ impl Kind {
             Self::Ecdsa => facts(Family::Ecdsa, EC, Form::None, Whole,
                 "ECDSA signatures are r || s, each as long as the curve's field. CKM_ECDSA takes the digest, of \
                  which the leftmost bits count (FIPS 186-5, 6.4)."),
+            Self::GenerateEdwards => facts(Family::Generation, EDWARDS, Form::None, Whole,
+                "CKM_EC_EDWARDS_KEY_PAIR_GEN: CKA_EC_PARAMS names Ed25519, by object identifier or as `edwards25519`. \
+                 Ed448 is left out: the backend lacks it."),
+            Self::GenerateMontgomery => facts(Family::Generation, MONTGOMERY, Form::None, Whole,
+                "CKM_EC_MONTGOMERY_KEY_PAIR_GEN: CKA_EC_PARAMS names X25519, by object identifier or as \
+                 `curve25519`. X448 is left out: the backend lacks it."),
+            Self::GenerateMlDsa => facts(Family::Generation, ML_DSA, Form::None, Whole,
+                "CKM_ML_DSA_KEY_PAIR_GEN and CKM_ML_KEM_KEY_PAIR_GEN: CKA_PARAMETER_SET stands in the public key's \
+                 template. Sizes are of the public key, in bytes. A private key is kept as its seed (CKA_SEED)."),
+            Self::GenerateMlKem => facts(Family::Generation, ML_KEM, Form::None, Whole, ""),
+            Self::Eddsa => facts(Family::Eddsa, EDWARDS, Form::Eddsa, Whole,
+                "CKM_EDDSA: without a parameter Ed25519, with CK_EDDSA_PARAMS Ed25519ctx, and where phFlag is true \
+                 Ed25519ph, whose message is hashed in the library. A context has at most 255 bytes."),
+            Self::MlDsa => facts(Family::PostQuantum, ML_DSA, Form::SigningContext, Whole,
+                "CKM_ML_DSA: a parameter may give a context of at most 255 bytes. Signatures are always hedged: \
+                 CKH_DETERMINISTIC_REQUIRED is CKR_MECHANISM_PARAM_INVALID, because the backend has no other."),
+            Self::HashMlDsa => facts(Family::PostQuantum, ML_DSA, Form::SigningContext, Whole,
+                "HashML-DSA: the message is hashed in the library, so it may be of any size. CKM_HASH_ML_DSA takes \
+                 the digest, and in its parameter the hash; SHA-1 is not taken."),
+            Self::MlDsaMu => facts(Family::PostQuantum, ML_DSA, Form::None, Whole,
+                "CKM_CLOUDHSM_EXT_MU_ML_DSA: the data is the 64 bytes of mu."),
+            Self::MlKem => facts(Family::PostQuantum, ML_KEM, Form::None, Whole,
+                "CKM_ML_KEM: the new key has 32 bytes. A ciphertext of the right length that is not for the key \
+                 gives another key and no error (implicit rejection)."),
             Self::Ecdh => facts(Family::Agreement, EC, Form::Ecdh, Whole,
                 "CKM_ECDH1_DERIVE: pPublicData is the peer's point, bare or in its OCTET STRING; one off the curve \
                  is CKR_MECHANISM_PARAM_INVALID. The KDF is CKD_NULL (the last bytes of the secret, without shared \
                  data), CKD_SHA1_KDF to CKD_SHA512_KDF (ANSI X9.63) or CKD_SHA1_KDF_SP800 to \
                  CKD_SHA512_KDF_SP800 (SP 800-56C); the last ten want CKA_VALUE_LEN. A derived key has 14 \
-                 bytes at least. All curves have the cofactor 1, so CKM_ECDH1_COFACTOR_DERIVE is the same."),
+                 bytes at least. X25519 keys serve as well. All curves have the cofactor 1, so CKM_ECDH1_COFACTOR_DERIVE is the same."),
             Self::GenerateFixed => facts(Family::Generation, NO_KEY, Form::None, Whole,
                 "Key types of one length (triple-DES, ChaCha20, AES-XTS): CKA_VALUE_LEN may be left out."),
             Self::Hmac => facts(Family::Macs, SECRET, Form::None, Whole,

@@ -24,6 +24,16 @@ pub const CKM_CLOUDHSM_AES_GCM: u64 = ck::CKM_VENDOR_DEFINED | 0x1087;
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x2109;
 /// RFC 3394 key wrap after PKCS#5 padding to 8-byte blocks.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x210a;
+/// Pair generation for ML-DSA. AWS publishes no numbers for this one and the three that follow: ours
+/// are the standard's with the vendor's bit.
+pub const CKM_CLOUDHSM_ML_DSA_KEY_PAIR_GEN: u64 =
+    ck::CKM_VENDOR_DEFINED | ck::CKM_ML_DSA_KEY_PAIR_GEN;
+/// ML-DSA of a message.
+pub const CKM_CLOUDHSM_ML_DSA: u64 = ck::CKM_VENDOR_DEFINED | ck::CKM_ML_DSA;
+/// ML-DSA of a message's mu.
+pub const CKM_CLOUDHSM_EXT_MU_ML_DSA: u64 = ck::CKM_VENDOR_DEFINED | 0x1e;
+/// Ed25519.
+pub const CKM_CLOUDHSM_EDDSA: u64 = ck::CKM_VENDOR_DEFINED | ck::CKM_EDDSA;
 /// RFC 5649 key wrap with padding.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x216f;
 
@@ -62,13 +72,23 @@ impl Mechanism {
     /// no other.
     pub fn takes(&self, key_type: u64) -> bool {
         self.key_type == Some(key_type)
-            || self.operation.is_mac()
-                && self.hash.is_some_and(|hash| hash.hmac_key_type() == key_type)
+            || match self.operation {
+                // CloudHSM's Ed25519 keys are of this type.
+                Kind::Eddsa => key_type == ck::CKK_EC,
+                Kind::Ecdh => key_type == ck::CKK_EC_MONTGOMERY,
+                operation => {
+                    operation.is_mac()
+                        && self.hash.is_some_and(|hash| hash.hmac_key_type() == key_type)
+                }
+            }
     }
 
-    /// The form of its parameter.
+    /// The form of its parameter. CKM_HASH_ML_DSA's names the hash that others of its kind fix.
     pub fn parameter(&self) -> Form {
-        self.operation.facts().parameter
+        match self.operation {
+            Kind::HashMlDsa if self.hash.is_none() => Form::HashSigningContext,
+            operation => operation.facts().parameter,
+        }
     }
 
     /// Whether the message is hashed before a key is needed, so that its digest can be signed in its
@@ -112,8 +132,10 @@ static BY_NUMBER: LazyLock<Vec<&'static Mechanism>> = LazyLock::new(|| {
     rows
 });
 
-/// Smallest RSA modulus that is generated or imported, in bits.
+/// Smallest RSA modulus of CloudHSM, and in FIPS mode, in bits.
 pub const RSA_BITS_MIN: u32 = 2048;
+/// Smallest RSA modulus of all, in bits: too short for anything new. Generic programs' tests use it.
+pub const RSA_BITS_MIN_TOKEN: u32 = 1024;
 /// Largest RSA modulus that is generated or imported, in bits.
 pub const RSA_BITS_MAX: u32 = 4096;
 /// Generated RSA moduli are a multiple of this many bits, as CloudHSM's are.
@@ -133,6 +155,7 @@ const ENCRYPT: u64 = ck::CKF_ENCRYPT | ck::CKF_DECRYPT;
 const WRAP: u64 = ck::CKF_WRAP | ck::CKF_UNWRAP;
 const DIGEST: u64 = ck::CKF_DIGEST;
 const DERIVE: u64 = ck::CKF_DERIVE;
+const ENCAPSULATE: u64 = ck::CKF_ENCAPSULATE | ck::CKF_DECAPSULATE;
 const EC: u64 = ck::CKF_EC_F_P | ck::CKF_EC_NAMEDCURVE | ck::CKF_EC_UNCOMPRESS;
 
 const fn line(kind: u64, name: &'static str, operation: Kind, flags: u64) -> Mechanism {
@@ -191,6 +214,13 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha256),
     hashed(ck::CKM_SHA384_RSA_PKCS, "CKM_SHA384_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha384),
     hashed(ck::CKM_SHA512_RSA_PKCS, "CKM_SHA512_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha512),
+    hashed(ck::CKM_SHA3_224_RSA_PKCS, "CKM_SHA3_224_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256_RSA_PKCS, "CKM_SHA3_256_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384_RSA_PKCS, "CKM_SHA3_384_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512_RSA_PKCS, "CKM_SHA3_512_RSA_PKCS", Kind::RsaPkcs, SIGN, Hash::Sha3_512),
+
+    // Without padding it decrypts what FIPS mode does not let CKM_RSA_PKCS decrypt.
+    line(ck::CKM_RSA_X_509, "CKM_RSA_X_509", Kind::RsaRaw, SIGN | ENCRYPT).not_fips(ENCRYPT),
 
     line(ck::CKM_RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS", Kind::RsaPss, SIGN),
     hashed(ck::CKM_SHA1_RSA_PKCS_PSS, "CKM_SHA1_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha1),
@@ -198,6 +228,10 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha256),
     hashed(ck::CKM_SHA384_RSA_PKCS_PSS, "CKM_SHA384_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha384),
     hashed(ck::CKM_SHA512_RSA_PKCS_PSS, "CKM_SHA512_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha512),
+    hashed(ck::CKM_SHA3_224_RSA_PKCS_PSS, "CKM_SHA3_224_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256_RSA_PKCS_PSS, "CKM_SHA3_256_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384_RSA_PKCS_PSS, "CKM_SHA3_384_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512_RSA_PKCS_PSS, "CKM_SHA3_512_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha3_512),
 
     line(ck::CKM_RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP", Kind::RsaOaep, ENCRYPT | WRAP),
 
@@ -207,6 +241,34 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_ECDSA_SHA256, "CKM_ECDSA_SHA256", Kind::Ecdsa, SIGN | EC, Hash::Sha256),
     hashed(ck::CKM_ECDSA_SHA384, "CKM_ECDSA_SHA384", Kind::Ecdsa, SIGN | EC, Hash::Sha384),
     hashed(ck::CKM_ECDSA_SHA512, "CKM_ECDSA_SHA512", Kind::Ecdsa, SIGN | EC, Hash::Sha512),
+    hashed(ck::CKM_ECDSA_SHA3_224, "CKM_ECDSA_SHA3_224", Kind::Ecdsa, SIGN | EC, Hash::Sha3_224),
+    hashed(ck::CKM_ECDSA_SHA3_256, "CKM_ECDSA_SHA3_256", Kind::Ecdsa, SIGN | EC, Hash::Sha3_256),
+    hashed(ck::CKM_ECDSA_SHA3_384, "CKM_ECDSA_SHA3_384", Kind::Ecdsa, SIGN | EC, Hash::Sha3_384),
+    hashed(ck::CKM_ECDSA_SHA3_512, "CKM_ECDSA_SHA3_512", Kind::Ecdsa, SIGN | EC, Hash::Sha3_512),
+
+    line(ck::CKM_EC_EDWARDS_KEY_PAIR_GEN, "CKM_EC_EDWARDS_KEY_PAIR_GEN", Kind::GenerateEdwards, GENERATE_PAIR).not_fips(GENERATE_PAIR),
+    line(ck::CKM_EC_MONTGOMERY_KEY_PAIR_GEN, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN", Kind::GenerateMontgomery, GENERATE_PAIR).not_fips(GENERATE_PAIR),
+    line(ck::CKM_ML_DSA_KEY_PAIR_GEN, "CKM_ML_DSA_KEY_PAIR_GEN", Kind::GenerateMlDsa, GENERATE_PAIR),
+    line(CKM_CLOUDHSM_ML_DSA_KEY_PAIR_GEN, "CKM_CLOUDHSM_ML_DSA_KEY_PAIR_GEN", Kind::GenerateMlDsa, GENERATE_PAIR),
+    line(ck::CKM_ML_KEM_KEY_PAIR_GEN, "CKM_ML_KEM_KEY_PAIR_GEN", Kind::GenerateMlKem, GENERATE_PAIR),
+
+    // CloudHSM's FIPS mode has neither Ed25519 nor X25519.
+    line(ck::CKM_EDDSA, "CKM_EDDSA", Kind::Eddsa, SIGN).not_fips(SIGN),
+    line(CKM_CLOUDHSM_EDDSA, "CKM_CLOUDHSM_EDDSA", Kind::Eddsa, SIGN).not_fips(SIGN),
+
+    line(ck::CKM_ML_DSA, "CKM_ML_DSA", Kind::MlDsa, SIGN),
+    line(CKM_CLOUDHSM_ML_DSA, "CKM_CLOUDHSM_ML_DSA", Kind::MlDsa, SIGN),
+    line(CKM_CLOUDHSM_EXT_MU_ML_DSA, "CKM_CLOUDHSM_EXT_MU_ML_DSA", Kind::MlDsaMu, SIGN),
+    line(ck::CKM_HASH_ML_DSA, "CKM_HASH_ML_DSA", Kind::HashMlDsa, SIGN),
+    hashed(ck::CKM_HASH_ML_DSA_SHA224, "CKM_HASH_ML_DSA_SHA224", Kind::HashMlDsa, SIGN, Hash::Sha224),
+    hashed(ck::CKM_HASH_ML_DSA_SHA256, "CKM_HASH_ML_DSA_SHA256", Kind::HashMlDsa, SIGN, Hash::Sha256),
+    hashed(ck::CKM_HASH_ML_DSA_SHA384, "CKM_HASH_ML_DSA_SHA384", Kind::HashMlDsa, SIGN, Hash::Sha384),
+    hashed(ck::CKM_HASH_ML_DSA_SHA512, "CKM_HASH_ML_DSA_SHA512", Kind::HashMlDsa, SIGN, Hash::Sha512),
+    hashed(ck::CKM_HASH_ML_DSA_SHA3_224, "CKM_HASH_ML_DSA_SHA3_224", Kind::HashMlDsa, SIGN, Hash::Sha3_224),
+    hashed(ck::CKM_HASH_ML_DSA_SHA3_256, "CKM_HASH_ML_DSA_SHA3_256", Kind::HashMlDsa, SIGN, Hash::Sha3_256),
+    hashed(ck::CKM_HASH_ML_DSA_SHA3_384, "CKM_HASH_ML_DSA_SHA3_384", Kind::HashMlDsa, SIGN, Hash::Sha3_384),
+    hashed(ck::CKM_HASH_ML_DSA_SHA3_512, "CKM_HASH_ML_DSA_SHA3_512", Kind::HashMlDsa, SIGN, Hash::Sha3_512),
+    line(ck::CKM_ML_KEM, "CKM_ML_KEM", Kind::MlKem, ENCAPSULATE),
 
     line(ck::CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", Kind::Ecdh, DERIVE | EC),
     // The same: all curves here have the cofactor 1.

@@ -2,6 +2,7 @@
 //!
 //! Each module is one subject. `support` has the HSM and the client that they share.
 
+mod asymmetric;
 mod attributes;
 mod cluster;
 mod concurrency;

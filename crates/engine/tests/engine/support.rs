@@ -44,8 +44,23 @@ impl Hsm {
         Self::of(memory, replicator, Options::default())
     }
 
+    /// Another HSM of the cluster, in FIPS mode.
+    pub(crate) fn in_fips_mode(&self) -> Self {
+        let replicator = Arc::clone(&self.memory) as Arc<dyn Replicator>;
+        Self::in_mode(true, Arc::clone(&self.memory), replicator, Options::default())
+    }
+
     /// An HSM whose cluster has `memory` and that takes part in it by `replicator`.
     pub(crate) fn of(
+        memory: Arc<Memory>,
+        replicator: Arc<dyn Replicator>,
+        options: Options,
+    ) -> Self {
+        Self::in_mode(false, memory, replicator, options)
+    }
+
+    fn in_mode(
+        fips_mode: bool,
         memory: Arc<Memory>,
         replicator: Arc<dyn Replicator>,
         options: Options,
@@ -54,7 +69,7 @@ impl Hsm {
         let engine = Engine::new(
             replicator,
             Arc::clone(&memory.epochs) as Arc<dyn EpochSecrets>,
-            Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode: false },
+            Identity { hsm_id: "hsm-2345abcdefg".to_owned(), fips_mode },
             Arc::clone(&uses) as Arc<dyn UseLog>,
             Options { clock: Arc::new(now_ms), password_cost: PasswordCost::CHEAPEST, ..options },
         );

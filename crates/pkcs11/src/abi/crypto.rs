@@ -135,6 +135,8 @@ take! {
     C_DigestUpdate: |_, session, data| digest::update(session, data);
     C_SignUpdate: |_, session, data| sign::update(session, data);
     C_VerifyUpdate: |_, session, data| verify::update(session, data);
+    C_VerifySignature: |module, session, data| verify::signature(module, session, data);
+    C_VerifySignatureUpdate: |_, session, data| verify::update_signature(session, data);
     C_VerifyFinal: |module, session, signature| verify::finish(module, session, signature);
 }
 
@@ -178,5 +180,37 @@ pub(crate) unsafe extern "C" fn C_Verify(
         // SAFETY: PKCS#11's contract.
         let signature = unsafe { Input::new(signature, signature_length)? };
         verify::verify(module, session, data, signature)
+    })
+}
+
+/// PKCS#11 3.2, section 5.17.1.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_VerifySignatureInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+    signature: CK_BYTE_PTR,
+    signature_length: CK_ULONG,
+) -> CK_RV {
+    with_session("C_VerifySignatureInit", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let mechanism = unsafe { Mechanism::new(mechanism)? };
+        // SAFETY: PKCS#11's contract.
+        let signature = unsafe { Input::new(signature, signature_length)? };
+        verify::init_signature(module, session, mechanism, key, signature)
+    })
+}
+
+/// PKCS#11 3.2, section 5.17.4.
+///
+/// # Safety
+/// None is needed; the type is the standard's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_VerifySignatureFinal(session: CK_SESSION_HANDLE) -> CK_RV {
+    with_session("C_VerifySignatureFinal", session, |module, session| {
+        verify::finish_signature(module, session)
     })
 }

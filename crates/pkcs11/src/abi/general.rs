@@ -64,6 +64,19 @@ pub(super) unsafe extern "C" fn get_info_3_0(info: CK_INFO_PTR) -> CK_RV {
     })
 }
 
+/// C_GetInfo of the 3.2 interface; not exported under a name.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+pub(super) unsafe extern "C" fn get_info_3_2(info: CK_INFO_PTR) -> CK_RV {
+    with_module("C_GetInfo", |_| {
+        // SAFETY: PKCS#11's contract.
+        let mut info = unsafe { Place::new(info)? };
+        info.set(general::info(interfaces::VERSION_3_2));
+        Ok(())
+    })
+}
+
 /// PKCS#11 2.40, section 5.5.
 ///
 /// # Safety
@@ -279,6 +292,27 @@ pub(crate) unsafe extern "C" fn C_GetSessionInfo(
         // SAFETY: PKCS#11's contract.
         let mut info = unsafe { Place::new(info)? };
         info.set(session::info(module, session));
+        Ok(())
+    })
+}
+
+/// PKCS#11 3.2, section 5.6.12. No module here is validated, so no flag is ever set.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_GetSessionValidationFlags(
+    session: CK_SESSION_HANDLE,
+    kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
+    flags: CK_FLAGS_PTR,
+) -> CK_RV {
+    with_session("C_GetSessionValidationFlags", session, |_, _| {
+        // SAFETY: PKCS#11's contract.
+        let mut flags = unsafe { Place::new(flags)? };
+        if kind != CKS_LAST_VALIDATION_OK {
+            return Err(Ckr(CKR_ARGUMENTS_BAD));
+        }
+        flags.set(0);
         Ok(())
     })
 }

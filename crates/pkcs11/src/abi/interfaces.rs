@@ -17,6 +17,9 @@ pub(super) const VERSION_2_40: CK_VERSION = CK_VERSION { major: 2, minor: 40 };
 /// The version of the 3.0 interface.
 pub(super) const VERSION_3_0: CK_VERSION = CK_VERSION { major: 3, minor: 0 };
 
+/// The version of the 3.2 interface.
+pub(super) const VERSION_3_2: CK_VERSION = CK_VERSION { major: 3, minor: 2 };
+
 /// The name of the standard's interfaces, with its end.
 const NAME: &[u8] = b"PKCS 11\0";
 
@@ -80,6 +83,50 @@ static FUNCTIONS_3_0: CK_FUNCTION_LIST_3_0 = table!(
     ]
 );
 
+static FUNCTIONS_3_2: CK_FUNCTION_LIST_3_2 = table!(
+    CK_FUNCTION_LIST_3_2,
+    VERSION_3_2,
+    get_info_3_2,
+    [
+        C_GetInterfaceList,
+        C_GetInterface,
+        C_LoginUser,
+        C_SessionCancel,
+        C_MessageEncryptInit,
+        C_EncryptMessage,
+        C_EncryptMessageBegin,
+        C_EncryptMessageNext,
+        C_MessageEncryptFinal,
+        C_MessageDecryptInit,
+        C_DecryptMessage,
+        C_DecryptMessageBegin,
+        C_DecryptMessageNext,
+        C_MessageDecryptFinal,
+        C_MessageSignInit,
+        C_SignMessage,
+        C_SignMessageBegin,
+        C_SignMessageNext,
+        C_MessageSignFinal,
+        C_MessageVerifyInit,
+        C_VerifyMessage,
+        C_VerifyMessageBegin,
+        C_VerifyMessageNext,
+        C_MessageVerifyFinal,
+        C_EncapsulateKey,
+        C_DecapsulateKey,
+        C_VerifySignatureInit,
+        C_VerifySignature,
+        C_VerifySignatureUpdate,
+        C_VerifySignatureFinal,
+        C_GetSessionValidationFlags,
+        C_AsyncComplete,
+        C_AsyncGetID,
+        C_AsyncJoin,
+        C_WrapKeyAuthenticated,
+        C_UnwrapKeyAuthenticated,
+    ]
+);
+
 /// An interface that may be shared: its pointers lead to statics that nobody writes.
 #[repr(transparent)]
 struct Interface(CK_INTERFACE);
@@ -89,7 +136,12 @@ unsafe impl Sync for Interface {}
 
 /// The newest first: it is what a caller without a wish gets. No flags: after a fork the child must
 /// call C_Initialize, which is not "fork safe" in the sense of PKCS#11 3.0, section 3.6.
-static INTERFACES: [Interface; 2] = [
+static INTERFACES: [Interface; 3] = [
+    Interface(CK_INTERFACE {
+        pInterfaceName: NAME.as_ptr().cast_mut(),
+        pFunctionList: (&raw const FUNCTIONS_3_2).cast_mut().cast(),
+        flags: 0,
+    }),
     Interface(CK_INTERFACE {
         pInterfaceName: NAME.as_ptr().cast_mut(),
         pFunctionList: (&raw const FUNCTIONS_3_0).cast_mut().cast(),
@@ -103,7 +155,7 @@ static INTERFACES: [Interface; 2] = [
 ];
 
 /// The versions of [`INTERFACES`], in their order.
-const VERSIONS: [CK_VERSION; 2] = [VERSION_3_0, VERSION_2_40];
+const VERSIONS: [CK_VERSION; 3] = [VERSION_3_2, VERSION_3_0, VERSION_2_40];
 
 /// PKCS#11 2.40, section 5.4.
 ///
@@ -199,7 +251,8 @@ mod tests {
     #[test]
     fn interfaces_are_found_by_name_and_version() {
         let version = |found: (CK_RV, CK_VERSION)| (found.0, found.1.major, found.1.minor);
-        assert_eq!(version(interface(b"", None, 0)), (CKR_OK, 3, 0));
+        assert_eq!(version(interface(b"", None, 0)), (CKR_OK, 3, 2));
+        assert_eq!(version(interface(b"", Some(VERSION_3_0), 0)), (CKR_OK, 3, 0));
         assert_eq!(version(interface(b"PKCS 11\0", Some(VERSION_2_40), 0)), (CKR_OK, 2, 40));
         for (name, wanted, flags) in [
             (b"PKCS 1\0".as_slice(), None, 0),

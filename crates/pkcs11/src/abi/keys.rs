@@ -142,6 +142,87 @@ pub(crate) unsafe extern "C" fn C_DeriveKey(
     })
 }
 
+/// PKCS#11 3.2, section 5.18.8.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_EncapsulateKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    public_key: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    ciphertext: CK_BYTE_PTR,
+    ciphertext_length: CK_ULONG_PTR,
+    handle: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    with_session("C_EncapsulateKey", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let mechanism = unsafe { Mechanism::required(mechanism)? };
+        // SAFETY: PKCS#11's contract.
+        let template = unsafe { Template::new(template, count)? };
+        // SAFETY: PKCS#11's contract.
+        let mut output = unsafe { Output::new(ciphertext, ciphertext_length)? };
+        // Who asks for the length gets no key, and may pass no place for it.
+        if ciphertext.is_null() {
+            return key::encapsulate(
+                module,
+                session,
+                &mechanism,
+                public_key,
+                template,
+                &mut output,
+            )
+            .map(drop);
+        }
+        // SAFETY: PKCS#11's contract.
+        let mut handle = unsafe { Place::new(handle)? };
+        let made =
+            key::encapsulate(module, session, &mechanism, public_key, template, &mut output)?;
+        if let Some(made) = made {
+            handle.set(made);
+        }
+        Ok(())
+    })
+}
+
+/// PKCS#11 3.2, section 5.18.9.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_DecapsulateKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    private_key: CK_OBJECT_HANDLE,
+    template: CK_ATTRIBUTE_PTR,
+    count: CK_ULONG,
+    ciphertext: CK_BYTE_PTR,
+    ciphertext_length: CK_ULONG,
+    handle: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    with_session("C_DecapsulateKey", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let mechanism = unsafe { Mechanism::required(mechanism)? };
+        // SAFETY: PKCS#11's contract.
+        let template = unsafe { Template::new(template, count)? };
+        // SAFETY: PKCS#11's contract.
+        let ciphertext = unsafe { Input::new(ciphertext, ciphertext_length)? };
+        // SAFETY: PKCS#11's contract.
+        let mut handle = unsafe { Place::new(handle)? };
+        handle.set(key::decapsulate(
+            module,
+            session,
+            &mechanism,
+            private_key,
+            template,
+            ciphertext,
+        )?);
+        Ok(())
+    })
+}
+
 /// PKCS#11 2.40, section 5.14. The HSM's generator takes no seed.
 ///
 /// # Safety

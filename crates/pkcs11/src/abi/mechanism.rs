@@ -204,6 +204,34 @@ impl<'a> Mechanism<'a> {
         })
     }
 
+    /// The parameter as CK_EDDSA_PARAMS: phFlag and context.
+    pub(crate) fn eddsa(&self) -> Result<(bool, Input<'a>)> {
+        // SAFETY: a C structure of integers and a pointer.
+        let raw: CK_EDDSA_PARAMS = unsafe { self.parameter.as_structure()? };
+        // SAFETY: readable for its length by the constructor's contract.
+        let context = unsafe { pointed(raw.pContextData.cast_const(), raw.ulContextDataLen)? };
+        Ok((raw.phFlag != CK_FALSE, context))
+    }
+
+    /// The parameter as CK_SIGN_ADDITIONAL_CONTEXT: hedging and context.
+    pub(crate) fn signing_context(&self) -> Result<(CK_HEDGE_TYPE, Input<'a>)> {
+        // SAFETY: a C structure of integers and a pointer.
+        let raw: CK_SIGN_ADDITIONAL_CONTEXT = unsafe { self.parameter.as_structure()? };
+        // SAFETY: readable for its length by the constructor's contract.
+        Ok((raw.hedgeVariant, unsafe { pointed(raw.pContext.cast_const(), raw.ulContextLen)? }))
+    }
+
+    /// The parameter as CK_HASH_SIGN_ADDITIONAL_CONTEXT: hedging, context and hash.
+    pub(crate) fn hash_signing_context(
+        &self,
+    ) -> Result<(CK_HEDGE_TYPE, Input<'a>, CK_MECHANISM_TYPE)> {
+        // SAFETY: a C structure of integers and a pointer.
+        let raw: CK_HASH_SIGN_ADDITIONAL_CONTEXT = unsafe { self.parameter.as_structure()? };
+        // SAFETY: readable for its length by the constructor's contract.
+        let context = unsafe { pointed(raw.pContext.cast_const(), raw.ulContextLen)? };
+        Ok((raw.hedgeVariant, context, raw.hash))
+    }
+
     /// The parameter as CK_GCM_PARAMS, new or old.
     pub(crate) fn gcm(&self) -> Result<Gcm<'a>> {
         let raw = if self.parameter.len() == size_of::<OldGcmParams>() {

@@ -51,7 +51,7 @@ impl Template<'_> {
         let attributes = (0..self.count)
             .map(|index| {
                 let attribute = self.attribute(index);
-                let kind = wide(attribute.type_);
+                let kind = template::standard(wide(attribute.type_));
                 Ok(message::Attribute {
                     kind,
                     value: value(&attribute, template::form(kind), depth)?,
@@ -115,7 +115,7 @@ impl Wanted<'_> {
 
     /// The CKA_ numbers asked for, in order.
     pub(crate) fn kinds(&self) -> Vec<u64> {
-        (0..self.count).map(|index| wide(self.attribute(index).type_)).collect()
+        (0..self.count).map(|index| template::standard(wide(self.attribute(index).type_))).collect()
     }
 
     /// Gives entry `index` its value, in the wire's form.
@@ -124,7 +124,7 @@ impl Wanted<'_> {
     /// CKR_BUFFER_TOO_SMALL, with the entry's length unavailable.
     pub(crate) fn give(&mut self, index: usize, value: &[u8]) -> Result<()> {
         let attribute = self.attribute(index);
-        let form = template::form(wide(attribute.type_));
+        let form = template::form(template::standard(wide(attribute.type_)));
         if form == Form::Template {
             return self.give_template(index, value);
         }

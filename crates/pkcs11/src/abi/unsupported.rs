@@ -85,3 +85,19 @@ unsupported! {
     );
     C_MessageVerifyFinal(CK_SESSION_HANDLE);
 }
+
+// PKCS#11 3.2: nothing here runs in the background, and authenticated wrapping is what C_WrapKey does
+// with CKM_AES_GCM and additional data.
+unsupported! {
+    C_AsyncComplete(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, *mut CK_ASYNC_DATA);
+    C_AsyncGetID(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, CK_ULONG_PTR);
+    C_AsyncJoin(CK_SESSION_HANDLE, CK_UTF8CHAR_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG);
+    C_WrapKeyAuthenticated(
+        CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE, CK_BYTE_PTR,
+        CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR
+    );
+    C_UnwrapKeyAuthenticated(
+        CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_BYTE_PTR, CK_ULONG,
+        CK_ATTRIBUTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_OBJECT_HANDLE_PTR
+    );
+}

@@ -203,8 +203,10 @@ fn exists(origin: Origin, sort: Sort) -> bool {
         Origin::Generate | Origin::Derive => {
             matches!(sort, Sort::Aes | Sort::OneLength | Sort::Generic)
         }
-        Origin::GeneratePublic => matches!(sort, Sort::EcPublic | Sort::RsaPublic),
-        Origin::GeneratePrivate => matches!(sort, Sort::EcPrivate | Sort::RsaPrivate),
+        Origin::GeneratePublic => matches!(sort, Sort::EcPublic | Sort::RsaPublic | Sort::PqPublic),
+        Origin::GeneratePrivate => {
+            matches!(sort, Sort::EcPrivate | Sort::RsaPrivate | Sort::PqPrivate)
+        }
         Origin::Create => true,
         Origin::Unwrap => sort.is_secret(),
     }

@@ -5,14 +5,18 @@ use cryptoki_sys::*;
 /// A sort of object, as far as attributes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
-    /// CKO_PRIVATE_KEY, CKK_EC.
+    /// CKO_PRIVATE_KEY, CKK_EC, CKK_EC_EDWARDS or CKK_EC_MONTGOMERY.
     EcPrivate,
-    /// CKO_PUBLIC_KEY, CKK_EC.
+    /// CKO_PUBLIC_KEY, CKK_EC, CKK_EC_EDWARDS or CKK_EC_MONTGOMERY.
     EcPublic,
     /// CKO_PRIVATE_KEY, CKK_RSA.
     RsaPrivate,
     /// CKO_PUBLIC_KEY, CKK_RSA.
     RsaPublic,
+    /// CKO_PRIVATE_KEY, CKK_ML_DSA or CKK_ML_KEM.
+    PqPrivate,
+    /// CKO_PUBLIC_KEY, CKK_ML_DSA or CKK_ML_KEM.
+    PqPublic,
     /// CKO_SECRET_KEY, CKK_AES.
     Aes,
     /// CKO_SECRET_KEY of a type that has one length: CKK_DES3, CKK_CHACHA20, CKK_AES_XTS. Its column is
@@ -31,10 +35,12 @@ impl Sort {
     #[must_use]
     pub fn of(class: u64, key_type: Option<u64>) -> Option<Self> {
         Some(match (class, key_type) {
-            (CKO_PRIVATE_KEY, Some(CKK_EC)) => Self::EcPrivate,
-            (CKO_PUBLIC_KEY, Some(CKK_EC)) => Self::EcPublic,
+            (CKO_PRIVATE_KEY, Some(CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY)) => Self::EcPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_EC | CKK_EC_EDWARDS | CKK_EC_MONTGOMERY)) => Self::EcPublic,
             (CKO_PRIVATE_KEY, Some(CKK_RSA)) => Self::RsaPrivate,
             (CKO_PUBLIC_KEY, Some(CKK_RSA)) => Self::RsaPublic,
+            (CKO_PRIVATE_KEY, Some(CKK_ML_DSA | CKK_ML_KEM)) => Self::PqPrivate,
+            (CKO_PUBLIC_KEY, Some(CKK_ML_DSA | CKK_ML_KEM)) => Self::PqPublic,
             (CKO_SECRET_KEY, Some(CKK_AES)) => Self::Aes,
             (CKO_SECRET_KEY, Some(CKK_DES3 | CKK_CHACHA20 | CKK_AES_XTS)) => Self::OneLength,
             (
@@ -63,7 +69,12 @@ impl Sort {
     pub fn is_secret(self) -> bool {
         matches!(
             self,
-            Self::EcPrivate | Self::RsaPrivate | Self::Aes | Self::OneLength | Self::Generic
+            Self::EcPrivate
+                | Self::RsaPrivate
+                | Self::PqPrivate
+                | Self::Aes
+                | Self::OneLength
+                | Self::Generic
         )
     }
 

@@ -138,10 +138,10 @@ pub fn find_by_name(name: &str) -> Option<&'static Row> {
 }
 
 const fn uses(
-    pair: &'static [u8; 4],
+    pair: &'static [u8; 6],
     generate: &'static [u8; 2],
-    create: &'static [u8; 8],
-    unwrap: &'static [u8; 4],
+    create: &'static [u8; 10],
+    unwrap: &'static [u8; 5],
     derive: &'static [u8; 2],
 ) -> Uses {
     Uses { pair, generate, create, unwrap, derive }
@@ -181,136 +181,147 @@ use Place::{
 // true, CKA_DERIVE false, CKA_SENSITIVE true, CKA_EXTRACTABLE false.
 table! {
     CKA_CLASS "class" Number Class, Never,
-        [b"yyyy" b"yy" b"MMMMMMMM" b"MMMM" b"MM"];
+        [b"yyyyyy" b"yy" b"MMMMMMMMMM" b"MMMMM" b"MM"];
     CKA_TOKEN "token" Boolean Flag(Flags::TOKEN), Never,
-        [b"yyyy" b"yy" b"yyyyyyYy" b"yyyy" b"yy"]
-        [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyyYy" b"yyyyy" b"yy"]
+        [b"yyyyyy" b"yy" b"yyyyyyyyyy" b"yyyyy" b"yy"];
     CKA_PRIVATE "private" Boolean Flag(Flags::PRIVATE), Never,
         // pkcs11-tool gives CK_FALSE for secret keys unless it is told otherwise; they stay private.
-        [b"tYtY" b"TT" b"tYtYTTyY" b"ttTT" b"TT"]
-        [b"YyYy" b"YY" b"YyYyYYyy" b"YYYY" b"YY"];
+        [b"tYtYtY" b"TT" b"tYtYtYTTyY" b"tttTT" b"TT"]
+        [b"YyYyYy" b"YY" b"YyYyYyYYyy" b"YYYYY" b"YY"];
     CKA_LABEL "label" Bytes Label, Free,
-        [b"yyyy" b"yy" b"yyyyyyyy" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyyyy" b"yyyyy" b"yy"];
     CKA_APPLICATION "" Bytes More, Free,
-        [b"----" b"--" b"-------y" b"----" b"--"];
+        [b"------" b"--" b"---------y" b"-----" b"--"];
     CKA_VALUE "value" Bytes Secret, Never,
-        [b"----" b"--" b"M---MMMy" b"----" b"--"];
+        [b"------" b"--" b"M---yMMMMy" b"-----" b"--"];
     CKA_OBJECT_ID "" Bytes More, Free,
-        [b"----" b"--" b"-------y" b"----" b"--"];
+        [b"------" b"--" b"---------y" b"-----" b"--"];
     CKA_CERTIFICATE_TYPE "" Number Type, Never,
-        [b"----" b"--" b"------M-" b"----" b"--"];
+        [b"------" b"--" b"--------M-" b"-----" b"--"];
     CKA_ISSUER "" Bytes More, Free,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_SERIAL_NUMBER "" Bytes More, Free,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_TRUSTED "trusted" Boolean Flag(Flags::TRUSTED), ByAdmin,
-        [b"-y-y" b"yy" b"-y-yyyy-" b"--yy" b"yy"];
+        [b"-y-y-y" b"yy" b"-y-y-yyyy-" b"---yy" b"yy"];
     CKA_CERTIFICATE_CATEGORY "" Number More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_JAVA_MIDP_SECURITY_DOMAIN "" Number More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_URL "" Bytes More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_HASH_OF_SUBJECT_PUBLIC_KEY "" Bytes More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_HASH_OF_ISSUER_PUBLIC_KEY "" Bytes More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_NAME_HASH_ALGORITHM "" Number More, Never,
-        [b"----" b"--" b"------y-" b"----" b"--"];
+        [b"------" b"--" b"--------y-" b"-----" b"--"];
     CKA_CHECK_VALUE "check-value" Bytes CheckValue, Never,
-        [b"RRRR" b"RR" b"RRRRRRR-" b"RRRR" b"RR"];
+        [b"RRRR--" b"RR" b"RRRR--RRR-" b"RR-RR" b"RR"];
     CKA_KEY_TYPE "key-type" Number Type, Never,
-        [b"yyyy" b"yy" b"MMMMMM--" b"MMMM" b"MM"];
+        [b"yyyyyy" b"yy" b"MMMMMMMM--" b"MMMMM" b"MM"];
     CKA_SUBJECT "" Bytes More, Free,
-        [b"yyyy" b"--" b"yyyy--M-" b"yy--" b"--"];
+        [b"yyyyyy" b"--" b"yyyyyy--M-" b"yyy--" b"--"];
     CKA_ID "id" Bytes Id, Free,
-        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyyy-" b"yyyyy" b"yy"];
     CKA_SENSITIVE "sensitive" Boolean Flag(Flags::SENSITIVE), OnlyOn,
-        [b"t-t-" b"YY" b"Y-Y-YY--" b"YYYY" b"tt"]
-        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+        [b"t-t-t-" b"YY" b"Y-Y-Y-YY--" b"YYYYY" b"tt"]
+        [b"Y-Y-Y-" b"YY" b"Y-Y-Y-YY--" b"YYYYY" b"YY"];
     CKA_ENCRYPT "encrypt" Boolean Flag(Flags::ENCRYPT), UntilTrusted,
-        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"]
-        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+        [b"-y-y--" b"yy" b"-y-y--yy--" b"---yy" b"yy"]
+        [b"-Y-Y--" b"YY" b"-Y-Y--YY--" b"---YY" b"YY"];
     CKA_DECRYPT "decrypt" Boolean Flag(Flags::DECRYPT), UntilTrusted,
-        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"]
-        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+        [b"y-y---" b"yy" b"y-y---yy--" b"yy-yy" b"yy"]
+        [b"Y-Y---" b"YY" b"Y-Y---YY--" b"YY-YY" b"YY"];
     CKA_WRAP "wrap" Boolean Flag(Flags::WRAP), UntilTrusted,
-        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"]
-        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+        [b"-y-y--" b"yy" b"-y-y--yy--" b"---yy" b"yy"]
+        [b"-Y-Y--" b"YY" b"-Y-Y--YY--" b"---YY" b"YY"];
     CKA_UNWRAP "unwrap" Boolean Flag(Flags::UNWRAP), UntilTrusted,
-        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"]
-        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+        [b"y-y---" b"yy" b"y-y---yy--" b"yy-yy" b"yy"]
+        [b"Y-Y---" b"YY" b"Y-Y---YY--" b"YY-YY" b"YY"];
     CKA_SIGN "sign" Boolean Flag(Flags::SIGN), UntilTrusted,
-        [b"y-y-" b"YY" b"y-y-yy--" b"yyyy" b"yy"]
-        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"];
+        [b"y-y-y-" b"YY" b"y-y-y-yy--" b"yyyyy" b"yy"]
+        [b"Y-Y-Y-" b"YY" b"Y-Y-Y-YY--" b"YYYYY" b"YY"];
     CKA_SIGN_RECOVER "" Boolean Flag(Flags::SIGN_RECOVER), UntilTrusted,
-        [b"y-y-" b"--" b"y-y-----" b"yy--" b"--"];
+        [b"y-y---" b"--" b"y-y-------" b"yy---" b"--"];
     CKA_VERIFY "verify" Boolean Flag(Flags::VERIFY), UntilTrusted,
-        [b"-y-y" b"YY" b"-y-yyy--" b"--yy" b"yy"]
-        [b"-Y-Y" b"YY" b"-Y-YYY--" b"--YY" b"YY"];
+        [b"-y-y-y" b"YY" b"-y-y-yyy--" b"---yy" b"yy"]
+        [b"-Y-Y-Y" b"YY" b"-Y-Y-YYY--" b"---YY" b"YY"];
     CKA_VERIFY_RECOVER "" Boolean Flag(Flags::VERIFY_RECOVER), UntilTrusted,
-        [b"-y-y" b"--" b"-y-y----" b"----" b"--"];
+        [b"-y-y--" b"--" b"-y-y------" b"-----" b"--"];
     CKA_DERIVE "derive" Boolean Flag(Flags::DERIVE), UntilTrusted,
-        [b"yyyy" b"yy" b"yyyyyy--" b"yyyy" b"yy"];
+        [b"yyyy--" b"yy" b"yyyy--yy--" b"yy-yy" b"yy"];
     CKA_START_DATE "" Date More, Free,
-        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyyy-" b"yyyyy" b"yy"];
     CKA_END_DATE "" Date More, Free,
-        [b"yyyy" b"yy" b"yyyyyyy-" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyyy-" b"yyyyy" b"yy"];
     CKA_MODULUS "modulus" Bytes Public, Never,
-        [b"----" b"--" b"--MM----" b"-R--" b"--"];
+        [b"------" b"--" b"--MM------" b"-R---" b"--"];
     CKA_MODULUS_BITS "modulus-size-bits" Number Bits, Never,
-        [b"---M" b"--" b"---R----" b"----" b"--"];
+        [b"---M--" b"--" b"---R------" b"-----" b"--"];
     CKA_PUBLIC_EXPONENT "public-exponent" Bytes Public, Never,
-        [b"---y" b"--" b"--MM----" b"-R--" b"--"];
+        [b"---y--" b"--" b"--MM------" b"-R---" b"--"];
     CKA_PRIVATE_EXPONENT "" Bytes Secret, Never,
-        [b"----" b"--" b"--M-----" b"----" b"--"];
+        [b"------" b"--" b"--M-------" b"-----" b"--"];
     CKA_PRIME_1 "" Bytes Secret, Never,
-        [b"----" b"--" b"--y-----" b"----" b"--"];
+        [b"------" b"--" b"--y-------" b"-----" b"--"];
     CKA_PRIME_2 "" Bytes Secret, Never,
-        [b"----" b"--" b"--y-----" b"----" b"--"];
+        [b"------" b"--" b"--y-------" b"-----" b"--"];
     CKA_EXPONENT_1 "" Bytes Secret, Never,
-        [b"----" b"--" b"--y-----" b"----" b"--"];
+        [b"------" b"--" b"--y-------" b"-----" b"--"];
     CKA_EXPONENT_2 "" Bytes Secret, Never,
-        [b"----" b"--" b"--y-----" b"----" b"--"];
+        [b"------" b"--" b"--y-------" b"-----" b"--"];
     CKA_COEFFICIENT "" Bytes Secret, Never,
-        [b"----" b"--" b"--y-----" b"----" b"--"];
+        [b"------" b"--" b"--y-------" b"-----" b"--"];
     CKA_PUBLIC_KEY_INFO "" Bytes Public, Never,
-        [b"RRRR" b"--" b"RRRR--y-" b"RR--" b"--"];
+        [b"RRRRRR" b"--" b"RRRRRR--y-" b"RRR--" b"--"];
     CKA_VALUE_LEN "key-length-bytes" Number Bytes, Never,
-        [b"----" b"MM" b"----yy--" b"--yy" b"MM"]
-        [b"----" b"MM" b"----yy--" b"--yy" b"yy"];
+        [b"------" b"MM" b"------yy--" b"---yy" b"MM"]
+        [b"------" b"MM" b"------yy--" b"---yy" b"yy"];
     CKA_EXTRACTABLE "extractable" Boolean Flag(Flags::EXTRACTABLE), OnlyOff,
-        [b"Y-Y-" b"YY" b"Y-Y-YY--" b"YYYY" b"YY"]
-        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+        [b"Y-Y-Y-" b"YY" b"Y-Y-Y-YY--" b"YYYYY" b"YY"]
+        [b"y-y-y-" b"yy" b"y-y-y-yy--" b"yyyyy" b"yy"];
     CKA_LOCAL "local" Boolean Flag(Flags::LOCAL), Never,
-        [b"RRRR" b"RR" b"RRRRRR--" b"RRRR" b"RR"];
+        [b"RRRRRR" b"RR" b"RRRRRRRR--" b"RRRRR" b"RR"];
     CKA_NEVER_EXTRACTABLE "never-extractable" Boolean Flag(Flags::NEVER_EXTRACTABLE), Never,
-        [b"R-R-" b"RR" b"R-R-RR--" b"RRRR" b"RR"];
+        [b"R-R-R-" b"RR" b"R-R-R-RR--" b"RRRRR" b"RR"];
     CKA_ALWAYS_SENSITIVE "always-sensitive" Boolean Flag(Flags::ALWAYS_SENSITIVE), Never,
-        [b"R-R-" b"RR" b"R-R-RR--" b"RRRR" b"RR"];
+        [b"R-R-R-" b"RR" b"R-R-R-RR--" b"RRRRR" b"RR"];
     CKA_KEY_GEN_MECHANISM "" Number GeneratedBy, Never,
-        [b"RRRR" b"RR" b"RRRRRR--" b"RRRR" b"RR"];
+        [b"RRRRRR" b"RR" b"RRRRRRRR--" b"RRRRR" b"RR"];
     CKA_MODIFIABLE "modifiable" Boolean Flag(Flags::MODIFIABLE), OnlyOff,
-        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+        [b"YYYYYY" b"YY" b"YYYYYYYYYY" b"YYYYY" b"YY"];
     CKA_COPYABLE "" Boolean Flag(Flags::COPYABLE), OnlyOff,
-        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+        [b"YYYYYY" b"YY" b"YYYYYYYYYY" b"YYYYY" b"YY"];
     CKA_DESTROYABLE "destroyable" Boolean Flag(Flags::DESTROYABLE), OnlyOff,
-        [b"YYYY" b"YY" b"YYYYYYYY" b"YYYY" b"YY"];
+        [b"YYYYYY" b"YY" b"YYYYYYYYYY" b"YYYYY" b"YY"];
     CKA_EC_PARAMS "curve" Bytes Public, Never,
-        [b"-M--" b"--" b"MM------" b"R---" b"--"];
+        [b"-M----" b"--" b"MM--------" b"R----" b"--"];
     CKA_EC_POINT "ec-point" Bytes Public, Never,
-        [b"----" b"--" b"RM------" b"R---" b"--"];
+        [b"------" b"--" b"RM--------" b"R----" b"--"];
     CKA_ALWAYS_AUTHENTICATE "" Boolean Flag(Flags::ALWAYS_AUTHENTICATE), Never,
-        [b"f-f-" b"--" b"f-f-----" b"ff--" b"--"]
-        [b"y-y-" b"--" b"y-y-----" b"yy--" b"--"];
+        [b"f-f-f-" b"--" b"f-f-f-----" b"fff--" b"--"]
+        [b"y-y-y-" b"--" b"y-y-y-----" b"yyy--" b"--"];
     CKA_WRAP_WITH_TRUSTED "wrap-with-trusted" Boolean Flag(Flags::WRAP_WITH_TRUSTED), OnlyOn,
-        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+        [b"y-y-y-" b"yy" b"y-y-y-yy--" b"yyyyy" b"yy"];
+    CKA_PARAMETER_SET "parameter-set" Number Public, Never,
+        [b"----yM" b"--" b"----MM----" b"--R--" b"--"];
+    CKA_ENCAPSULATE "encapsulate" Boolean Flag(Flags::ENCAPSULATE), UntilTrusted,
+        [b"-----y" b"--" b"-----y----" b"-----" b"--"]
+        [b"-----Y" b"--" b"-----Y----" b"-----" b"--"];
+    CKA_DECAPSULATE "decapsulate" Boolean Flag(Flags::DECAPSULATE), UntilTrusted,
+        [b"----y-" b"--" b"----y-----" b"--y--" b"--"]
+        [b"----Y-" b"--" b"----Y-----" b"--Y--" b"--"];
+    // Mandatory: a key without it could not be kept.
+    CKA_SEED "" Bytes Secret, Never,
+        [b"------" b"--" b"----M-----" b"-----" b"--"];
     CKA_WRAP_TEMPLATE "wrap-template" Template More, UntilTrusted,
-        [b"-y-y" b"yy" b"-y-yyy--" b"--yy" b"yy"];
+        [b"-y-y--" b"yy" b"-y-y--yy--" b"---yy" b"yy"];
     CKA_UNWRAP_TEMPLATE "unwrap-template" Template More, UntilTrusted,
-        [b"y-y-" b"yy" b"y-y-yy--" b"yyyy" b"yy"];
+        [b"y-y---" b"yy" b"y-y---yy--" b"yy-yy" b"yy"];
     CKA_ALLOWED_MECHANISMS "" Mechanisms More, Never,
-        [b"yyyy" b"yy" b"yyyyyy--" b"yyyy" b"yy"];
+        [b"yyyyyy" b"yy" b"yyyyyyyy--" b"yyyyy" b"yy"];
 }
 
 #[cfg(test)]
@@ -368,7 +379,9 @@ mod tests {
                 assert!(!row.is_of(sort), "{}", row.name);
             }
             for origin in [Origin::Generate, Origin::GeneratePrivate, Origin::Unwrap] {
-                for sort in [Sort::Aes, Sort::Generic, Sort::EcPrivate, Sort::RsaPrivate] {
+                for sort in
+                    [Sort::Aes, Sort::Generic, Sort::EcPrivate, Sort::RsaPrivate, Sort::PqPrivate]
+                {
                     let rule = row.cloudhsm.rule(origin, sort);
                     assert_eq!(rule, Rule::Absent, "{}", row.name);
                 }

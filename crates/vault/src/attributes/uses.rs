@@ -7,31 +7,42 @@ use super::sort::Sort;
 /// Who may give an attribute: one letter for each sort of object.
 #[derive(Clone, Copy, Debug)]
 pub struct Uses {
-    /// C_GenerateKeyPair: EC private, EC public, RSA private, RSA public.
-    pub pair: &'static [u8; 4],
+    /// C_GenerateKeyPair: EC private, EC public, RSA private, RSA public, post-quantum private and
+    /// public.
+    pub pair: &'static [u8; 6],
     /// C_GenerateKey: AES, generic.
     pub generate: &'static [u8; 2],
     /// C_CreateObject: as `pair`, then AES, generic, certificate, data.
-    pub create: &'static [u8; 8],
-    /// C_UnwrapKey: EC private, RSA private, AES, generic.
-    pub unwrap: &'static [u8; 4],
+    pub create: &'static [u8; 10],
+    /// C_UnwrapKey: EC private, RSA private, post-quantum private, AES, generic.
+    pub unwrap: &'static [u8; 5],
     /// C_DeriveKey: AES, generic.
     pub derive: &'static [u8; 2],
 }
 
-const PAIR: [Sort; 4] = [Sort::EcPrivate, Sort::EcPublic, Sort::RsaPrivate, Sort::RsaPublic];
-const SECRET: [Sort; 2] = [Sort::Aes, Sort::Generic];
-const ALL: [Sort; 8] = [
+const PAIR: [Sort; 6] = [
     Sort::EcPrivate,
     Sort::EcPublic,
     Sort::RsaPrivate,
     Sort::RsaPublic,
+    Sort::PqPrivate,
+    Sort::PqPublic,
+];
+const SECRET: [Sort; 2] = [Sort::Aes, Sort::Generic];
+const ALL: [Sort; 10] = [
+    Sort::EcPrivate,
+    Sort::EcPublic,
+    Sort::RsaPrivate,
+    Sort::RsaPublic,
+    Sort::PqPrivate,
+    Sort::PqPublic,
     Sort::Aes,
     Sort::Generic,
     Sort::Certificate,
     Sort::Data,
 ];
-const UNWRAPPED: [Sort; 4] = [Sort::EcPrivate, Sort::RsaPrivate, Sort::Aes, Sort::Generic];
+const UNWRAPPED: [Sort; 5] =
+    [Sort::EcPrivate, Sort::RsaPrivate, Sort::PqPrivate, Sort::Aes, Sort::Generic];
 
 /// What a template may do with an attribute: the letters of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

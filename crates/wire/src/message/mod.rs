@@ -69,7 +69,7 @@ pub struct Request {
     /// What to do.
     #[prost(
         oneof = "Operation",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 60, 61"
     )]
     pub operation: Option<Operation>,
 }
@@ -200,6 +200,12 @@ pub enum Operation {
     /// The owner's certificate for the cluster's newest key.
     #[prost(message, tag = "56")]
     InstallClusterCertificate(InstallClusterCertificate),
+    /// C_EncapsulateKey.
+    #[prost(message, tag = "60")]
+    EncapsulateKey(EncapsulateKey),
+    /// C_DecapsulateKey.
+    #[prost(message, tag = "61")]
+    DecapsulateKey(DecapsulateKey),
 }
 
 impl Operation {
@@ -216,6 +222,8 @@ impl Operation {
                 | Self::SetAttributes(_)
                 | Self::UnwrapKey(_)
                 | Self::DeriveKey(_)
+                | Self::EncapsulateKey(_)
+                | Self::DecapsulateKey(_)
                 | Self::CreateUser(_)
                 | Self::DeleteUser(_)
                 | Self::ChangePassword(_)
@@ -249,7 +257,7 @@ pub struct Reply {
     /// The answer. Empty where there is nothing to say but the status.
     #[prost(
         oneof = "Outcome",
-        tags = "17, 18, 21, 22, 23, 26, 28, 29, 31, 37, 38, 45, 46, 48, 50, 55"
+        tags = "17, 18, 21, 22, 23, 26, 28, 29, 31, 37, 38, 45, 46, 48, 50, 55, 60"
     )]
     pub outcome: Option<Outcome>,
     /// Where `status` is not 0: whether the same request may do better.
@@ -275,7 +283,8 @@ pub enum Outcome {
     /// To [`Random`], [`Decrypt`], [`WrapKey`].
     #[prost(message, tag = "21")]
     Data(Data),
-    /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`], [`DeriveKey`].
+    /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`], [`DeriveKey`],
+    /// [`DecapsulateKey`].
     #[prost(message, tag = "22")]
     Object(ObjectReply),
     /// To [`GenerateKeyPair`].
@@ -314,6 +323,9 @@ pub enum Outcome {
     /// To [`ClusterCsr`].
     #[prost(message, tag = "55")]
     ClusterCsr(ClusterCsrReply),
+    /// To [`EncapsulateKey`].
+    #[prost(message, tag = "60")]
+    Encapsulated(EncapsulatedReply),
 }
 
 /// Whether a request that was refused may be sent again.

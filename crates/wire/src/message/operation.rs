@@ -136,6 +136,48 @@ pub struct DeriveKey {
     pub template: Option<Template>,
 }
 
+/// C_EncapsulateKey.
+#[derive(PartialEq, Message)]
+pub struct EncapsulateKey {
+    /// The public key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The new key's template.
+    #[prost(message, optional, tag = "3")]
+    pub template: Option<Template>,
+}
+
+/// Answer to [`EncapsulateKey`].
+#[derive(PartialEq, Message)]
+pub struct EncapsulatedReply {
+    /// The new key's handle.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// What the holder of the private key makes the same key of.
+    #[prost(bytes = "vec", tag = "2")]
+    pub ciphertext: Vec<u8>,
+}
+
+/// C_DecapsulateKey.
+#[derive(PartialEq, Message)]
+pub struct DecapsulateKey {
+    /// The private key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// The other side's ciphertext.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ciphertext: Vec<u8>,
+    /// The new key's template.
+    #[prost(message, optional, tag = "4")]
+    pub template: Option<Template>,
+}
+
 /// Bytes.
 #[derive(PartialEq, Message)]
 #[prost(skip_debug)]

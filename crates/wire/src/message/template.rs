@@ -31,7 +31,7 @@ pub struct Mechanism {
     #[prost(uint64, tag = "1")]
     pub kind: u64,
     /// Its parameter.
-    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6, 7, 20, 21")]
     pub parameter: Option<Parameter>,
 }
 
@@ -54,6 +54,12 @@ pub enum Parameter {
     /// CK_ECDH1_DERIVE_PARAMS.
     #[prost(message, tag = "6")]
     Ecdh(EcdhParameter),
+    /// CK_EDDSA_PARAMS.
+    #[prost(message, tag = "20")]
+    Eddsa(EddsaParameter),
+    /// CK_SIGN_ADDITIONAL_CONTEXT and CK_HASH_SIGN_ADDITIONAL_CONTEXT.
+    #[prost(message, tag = "21")]
+    SigningContext(SigningContextParameter),
     /// CK_MAC_GENERAL_PARAMS: the length of a MAC that is cut, in bytes.
     #[prost(uint64, tag = "7")]
     MacLength(u64),
@@ -113,6 +119,31 @@ pub struct EcdhParameter {
     /// The other side's public key: the point, bare or in an OCTET STRING.
     #[prost(bytes = "vec", tag = "3")]
     pub public_data: Vec<u8>,
+}
+
+/// CK_EDDSA_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct EddsaParameter {
+    /// phFlag: whether the message's hash is signed.
+    #[prost(bool, tag = "1")]
+    pub prehash: bool,
+    /// The context.
+    #[prost(bytes = "vec", tag = "2")]
+    pub context: Vec<u8>,
+}
+
+/// CK_SIGN_ADDITIONAL_CONTEXT and CK_HASH_SIGN_ADDITIONAL_CONTEXT.
+#[derive(Clone, PartialEq, Message)]
+pub struct SigningContextParameter {
+    /// CKH_HEDGE_…, CKH_DETERMINISTIC_REQUIRED.
+    #[prost(uint64, tag = "1")]
+    pub hedge: u64,
+    /// The context.
+    #[prost(bytes = "vec", tag = "2")]
+    pub context: Vec<u8>,
+    /// CKM_SHA…, or 0 where the mechanism names the hash.
+    #[prost(uint64, tag = "3")]
+    pub hash: u64,
 }
 
 secret_messages! {
