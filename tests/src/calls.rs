@@ -297,4 +297,77 @@ impl Module {
             Err(crate::Failed { function: "C_DecapsulateKey", code })
         }
     }
+
+    /// C_Digest.
+    ///
+    /// # Errors
+    /// The code of C_DigestInit or C_Digest.
+    pub fn digest(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        data: &[u8],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_DigestInit(session, &mut mechanism))?;
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+        call!(self, C_Digest(session, start, count, out.as_mut_ptr(), &mut length))?;
+        out.truncate(length as usize);
+        Ok(out)
+    }
+
+    /// C_EncryptInit, C_EncryptUpdate for each piece, C_EncryptFinal.
+    ///
+    /// # Errors
+    /// The code of any.
+    pub fn encrypt_in_parts(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        pieces: &[&[u8]],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_EncryptInit(session, &mut mechanism, key))?;
+        let mut all = Vec::new();
+        for piece in pieces {
+            let mut out = vec![0; piece.len() + 64];
+            let mut length = out.len() as CK_ULONG;
+            let (start, count) = (piece.as_ptr().cast_mut(), piece.len() as CK_ULONG);
+            call!(self, C_EncryptUpdate(session, start, count, out.as_mut_ptr(), &mut length))?;
+            all.extend_from_slice(&out[..length as usize]);
+        }
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        call!(self, C_EncryptFinal(session, out.as_mut_ptr(), &mut length))?;
+        all.extend_from_slice(&out[..length as usize]);
+        Ok(all)
+    }
+
+    /// C_DecryptInit, C_DecryptUpdate for each piece, C_DecryptFinal.
+    ///
+    /// # Errors
+    /// The code of any.
+    pub fn decrypt_in_parts(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        pieces: &[&[u8]],
+    ) -> Called<Vec<u8>> {
+        call!(self, C_DecryptInit(session, &mut mechanism, key))?;
+        let mut all = Vec::new();
+        for piece in pieces {
+            let mut out = vec![0; piece.len() + 64];
+            let mut length = out.len() as CK_ULONG;
+            let (start, count) = (piece.as_ptr().cast_mut(), piece.len() as CK_ULONG);
+            call!(self, C_DecryptUpdate(session, start, count, out.as_mut_ptr(), &mut length))?;
+            all.extend_from_slice(&out[..length as usize]);
+        }
+        let mut out = vec![0; ROOM];
+        let mut length = out.len() as CK_ULONG;
+        call!(self, C_DecryptFinal(session, out.as_mut_ptr(), &mut length))?;
+        all.extend_from_slice(&out[..length as usize]);
+        Ok(all)
+    }
 }

@@ -5,9 +5,9 @@
 
 use cryptoki_sys as ck;
 
-use crate::agreement;
 use crate::mechanism::DERIVED_BYTES_MIN;
 use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes};
+use crate::{agreement, kdf};
 
 /// Derives a secret of `length` bytes from a key; without a length, all that the mechanism gives.
 ///
@@ -27,6 +27,14 @@ pub fn derive(
     }
     match mechanism.operation {
         Kind::Ecdh => agreement::derive(key, params, length),
+        Kind::CounterKdf
+        | Kind::Hkdf
+        | Kind::HashDerive
+        | Kind::Shake128Derive
+        | Kind::Shake256Derive => match key {
+            Key::Secret(key) => kdf::derive(key, mechanism, params, length),
+            _ => Err(Error::KeyType),
+        },
         _ => Err(Error::MechanismInvalid),
     }
 }

@@ -24,6 +24,7 @@ pub mod descriptors;
 pub mod ed25519;
 mod error;
 mod hash;
+mod kdf;
 mod key;
 mod known_answers;
 pub mod mechanism;
@@ -36,6 +37,7 @@ mod scheme;
 mod schemes;
 pub mod sealing;
 mod secret;
+mod self_test;
 mod sign;
 pub mod symmetric;
 mod wrap;
@@ -46,6 +48,7 @@ pub use curve::Curve;
 pub use derive::derive;
 pub use error::Error;
 pub use hash::{Hash, Hasher};
+pub use kdf::{CounterKdf, Hkdf, NumberField, Prf, pbkdf2};
 pub use key::{
     EcPrivate, EcPublic, Key, KeyKind, RsaImport, RsaParts, RsaPrivate, RsaPublic, SchemePrivate,
     SchemePublic, SecretKey, fixed_length, generate_ec, generate_rsa, generate_scheme,
@@ -53,9 +56,10 @@ pub use key::{
 };
 pub use mechanism::{Kind, Mechanism};
 pub use params::Params;
-pub use random::{random, self_test};
+pub use random::random;
 pub use scheme::Scheme;
 pub use schemes::{decapsulate, encapsulate};
 pub use secret::SecretBytes;
+pub use self_test::self_test;
 pub use sign::{sign, verify};
 pub use wrap::{unwrap, wrap};

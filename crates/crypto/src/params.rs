@@ -1,10 +1,10 @@
 //! A mechanism's parameter, as [`crate::sign`], [`crate::encrypt`] and [`crate::wrap`] take it.
 
-use crate::{AgreementKdf, Error, Hash};
+use crate::{AgreementKdf, CounterKdf, Error, Hash, Hkdf};
 
 /// The parameter of one operation. Each [`crate::Kind`] takes one of these forms; another one is
 /// [`Error::ParameterInvalid`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Params<'a> {
     /// No parameter.
     None,
@@ -55,6 +55,32 @@ pub enum Params<'a> {
         context: &'a [u8],
         /// The hash that the data is of, where the mechanism leaves it open.
         hash: Option<Hash>,
+    },
+    /// SP 800-108's counter mode.
+    CounterKdf(CounterKdf<'a>),
+    /// HKDF.
+    Hkdf(Hkdf<'a>),
+    /// PBKDF2, for [`crate::pbkdf2`].
+    Pbkdf2 {
+        /// The hash of its HMAC.
+        hash: Hash,
+        /// The password.
+        password: &'a [u8],
+        /// The salt.
+        salt: &'a [u8],
+        /// How often.
+        iterations: u32,
+    },
+    /// RSA_AES key wrap: a one-time AES key under OAEP, and the key under that.
+    RsaAes {
+        /// The one-time key's size: 128, 192 or 256.
+        aes_bits: u32,
+        /// OAEP's hash of the label.
+        hash: Hash,
+        /// OAEP's hash of the mask generation function.
+        mgf: Hash,
+        /// OAEP's label.
+        label: &'a [u8],
     },
     /// Key agreement with another's public key.
     Agreement {

@@ -14,7 +14,7 @@ use crate::backend::kem::{CIPHERTEXT_BYTES, MlKem, PUBLIC_BYTES, SECRET_BYTES, S
 use crate::backend::{Failed, digest, kem};
 use crate::memory::LockedBytes;
 use crate::symmetric::{AeadKey, NONCE_BYTES, TAG_BYTES};
-use crate::{Error, SecretBytes, random};
+use crate::{Error, Hash, SecretBytes, random};
 
 /// Bytes of a public sealing key: ML-KEM-768's, then X25519's.
 pub const PUBLIC_KEY_BYTES: usize = PUBLIC_BYTES + SECRET_BYTES;
@@ -180,7 +180,7 @@ fn schedule(secret: &SecretBytes, info: &[u8]) -> Result<(AeadKey, [u8; NONCE_BY
 
 fn labeled_extract(salt: &[u8], label: &[u8], key: &[u8]) -> Result<SecretBytes, Failed> {
     let labeled = SecretBytes::new([VERSION, SUITE, label, key].concat());
-    digest::hkdf_extract_sha256(salt, labeled.as_bytes())
+    digest::hkdf_extract(Hash::Sha256, salt, labeled.as_bytes())
 }
 
 fn labeled_expand(
@@ -191,7 +191,7 @@ fn labeled_expand(
 ) -> Result<SecretBytes, Failed> {
     let length_bytes = u16::try_from(length).map_err(|_| Failed)?.to_be_bytes();
     let labeled = [&length_bytes[..], VERSION, SUITE, label, context].concat();
-    digest::hkdf_expand_sha256(secret.as_bytes(), &labeled, length)
+    digest::hkdf_expand(Hash::Sha256, secret.as_bytes(), &labeled, length)
 }
 
 /// Bytes of exactly two lengths, one after the other.

@@ -199,7 +199,9 @@ fn mac(
             out[..length.map_err(Error::backend("HMAC"))?].to_vec()
         }
         None => {
-            let mac = cipher::cmac(key.aes()?, false, data).map_err(Error::backend("CMAC"))?;
+            let key_type = mechanism.key_type.ok_or(Error::MechanismInvalid)?;
+            let mac = cipher::cmac(key.of_type(key_type)?, key_type == ck::CKK_DES3, data)
+                .map_err(Error::backend("CMAC"))?;
             mac.into_plain()
         }
     };

@@ -5,9 +5,9 @@
 
 use cryptoki_sys as ck;
 
-use crate::backend::key_wrap;
+use crate::backend::{key_wrap, pkey::Oaep};
 use crate::cipher::{STRONG_TAGS, decrypt_any, encrypt_any};
-use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes};
+use crate::{Error, Key, Kind, Mechanism, Params, SecretBytes, random};
 
 /// RFC 3394's block, in bytes.
 const BLOCK: usize = 8;
@@ -27,6 +27,9 @@ pub fn wrap(
 ) -> Result<Vec<u8>, Error> {
     if !mechanism.offers(ck::CKF_WRAP) {
         return Err(Error::MechanismInvalid);
+    }
+    if mechanism.operation == Kind::RsaAesKeyWrap {
+        return rsa_aes_wrap(key, params, material);
     }
     let Some(padding) = Padding::of(mechanism.operation) else {
         return encrypt_any(key, mechanism, params, material).map_err(|error| match error {
@@ -68,6 +71,9 @@ pub fn unwrap(
     if !mechanism.offers(ck::CKF_UNWRAP) {
         return Err(Error::MechanismInvalid);
     }
+    if mechanism.operation == Kind::RsaAesKeyWrap {
+        return rsa_aes_unwrap(key, params, wrapped);
+    }
     let Some(padding) = Padding::of(mechanism.operation) else {
         return decrypt_any(key, mechanism, params, wrapped, STRONG_TAGS).map_err(
             |error| match error {
@@ -104,6 +110,47 @@ pub fn unwrap(
             material.truncate(length);
             Ok(material)
         }
+    }
+}
+
+/// PKCS#11 v3.1, 6.1.22: a one-time AES key wrapped by OAEP || the material wrapped under it by RFC 5649.
+fn rsa_aes_wrap(key: &Key, params: &Params<'_>, material: &[u8]) -> Result<Vec<u8>, Error> {
+    let (aes_bits, oaep) = rsa_aes(params)?;
+    let Key::RsaPublic(key) = key else { return Err(Error::KeyType) };
+    if material.is_empty() {
+        return Err(Error::KeySize);
+    }
+    let mut one_time = SecretBytes::zeroed(aes_bits as usize / 8);
+    random(one_time.as_mut_bytes())?;
+    let encrypted = oaep.encrypt(key.backend(), one_time.as_bytes());
+    let mut wrapped = encrypted.map_err(Error::backend("RSA encryption"))?;
+    let under_it = key_wrap::wrap_padded(one_time.as_bytes(), material);
+    wrapped.extend_from_slice(&under_it.map_err(Error::backend("AES key wrap"))?);
+    Ok(wrapped)
+}
+
+/// One error whatever is wrong, so that nobody learns whether it was OAEP (Manger, CRYPTO 2001).
+fn rsa_aes_unwrap(key: &Key, params: &Params<'_>, wrapped: &[u8]) -> Result<SecretBytes, Error> {
+    let (aes_bits, oaep) = rsa_aes(params)?;
+    let Key::RsaPrivate(key) = key else { return Err(Error::KeyType) };
+    let (encrypted, wrapped) =
+        wrapped.split_at_checked(key.backend().size()).ok_or(Error::WrappedKeyLength)?;
+    if !wrapped.len().is_multiple_of(BLOCK) || wrapped.len() < 2 * BLOCK {
+        return Err(Error::WrappedKeyLength);
+    }
+    let one_time = oaep.decrypt(key.backend(), encrypted).map_err(|_| Error::WrappedKeyInvalid)?;
+    if one_time.len() != aes_bits as usize / 8 {
+        return Err(Error::WrappedKeyInvalid);
+    }
+    key_wrap::unwrap_padded(one_time.as_bytes(), wrapped).map_err(|_| Error::WrappedKeyInvalid)
+}
+
+fn rsa_aes<'a>(params: &Params<'a>) -> Result<(u32, Oaep<'a>), Error> {
+    match *params {
+        Params::RsaAes { aes_bits: aes_bits @ (128 | 192 | 256), hash, mgf, label } => {
+            Ok((aes_bits, Oaep { hash, mgf, label }))
+        }
+        _ => Err(Error::ParameterInvalid),
     }
 }
 

@@ -4,9 +4,9 @@
 //! extractable, only if both have (PKCS#11 v3.1, 6.3.18 and others in the same words).
 
 use cryptoki_sys::*;
-use strongroom_crypto::{AgreementKdf, Key, KeyKind, Params};
+use strongroom_crypto::{AgreementKdf, Key, KeyKind, Kind, Mechanism, Params};
 use strongroom_vault::attributes::{self, Origin};
-use strongroom_vault::{Flags, Handle};
+use strongroom_vault::{Flags, Handle, Personality};
 use strongroom_wire::message::{DeriveKey, Outcome};
 
 use crate::audit::Function;
@@ -34,7 +34,10 @@ impl Connection {
         if self.engine.identity.fips_mode && matches!(base.key()?, Key::SchemePrivate(_)) {
             return Err(operations::mechanism_invalid());
         }
-        let given = template::attributes(request.template.take())?;
+        let mut given = template::attributes(request.template.take())?;
+        if self.personality() == Personality::Token {
+            material::generic_secret_unless_said(&mut given);
+        }
         let mut draft = attributes::draft(
             Origin::Derive,
             self.personality(),
@@ -51,9 +54,12 @@ impl Connection {
         }
         self.may_create(&draft.meta)?;
         let attributes::Draft { mut meta, given: mut attributes } = draft;
+        let key_type = meta.key_type.ok_or(Error::Bug("key type"))?;
+        let fixed = strongroom_crypto::fixed_length(key_type);
         let length = match template::take(&mut attributes, CKA_VALUE_LEN) {
             Some(length) => Some(template::ulong(&length, "CKA_VALUE_LEN")?),
-            None if has_a_length(&params) => None,
+            None if fixed.is_some() => fixed.map(|length| length as u64),
+            None if has_a_length(mechanism, &params) => None,
             None => {
                 return Err(Error::caller(CKR_TEMPLATE_INCOMPLETE, "give CKA_VALUE_LEN"));
             }
@@ -63,7 +69,6 @@ impl Connection {
             return Err(strongroom_crypto::Error::KeySize.into());
         }
         let secret = strongroom_crypto::derive(base.key()?, mechanism, &params, length)?;
-        let key_type = meta.key_type.ok_or(Error::Bug("key type"))?;
         let key = Key::from_secret(material::stored_type(key_type), secret.into_plain())?;
         keys::describe(&mut meta, &key);
         let made = self.make(vec![New { meta, key: Some(key), attributes }])?;
@@ -80,8 +85,12 @@ fn inherit(flags: &mut Flags, base: Flags) {
 }
 
 /// Whether what the mechanism gives has a length of its own.
-fn has_a_length(params: &Params<'_>) -> bool {
-    matches!(params, Params::Agreement { kdf: AgreementKdf::None, .. })
+fn has_a_length(mechanism: &Mechanism, params: &Params<'_>) -> bool {
+    match params {
+        Params::Agreement { kdf, .. } => *kdf == AgreementKdf::None,
+        Params::Hkdf(hkdf) => !hkdf.expand,
+        _ => mechanism.operation == Kind::HashDerive,
+    }
 }
 
 /// The parameters with the peer's point out of its OCTET STRING: "the token MUST be able to accept

@@ -6,7 +6,7 @@
 
 use cryptoki_sys::*;
 use strongroom_crypto::mechanism::{RSA_BITS_MIN, RSA_BITS_MIN_TOKEN};
-use strongroom_crypto::{Hash, Key, Kind, Mechanism, Scheme, mechanism};
+use strongroom_crypto::{Hash, Key, Kind, Mechanism, Params, Scheme, mechanism};
 use strongroom_vault::attributes::{self, Attribute, Draft, Origin};
 use strongroom_vault::{
     Action, Command, Flags, Handle, Meta, NewObject, Object, ObjectId, Outcome, Personality,
@@ -33,6 +33,9 @@ impl Connection {
     /// C_GenerateKey.
     pub(crate) fn generate_key(&mut self, request: GenerateKey) -> Result<message::Outcome, Error> {
         let mechanism = self.generator(request.mechanism.as_ref(), CKF_GENERATE)?;
+        if mechanism.operation == Kind::Pbkdf2 {
+            return self.key_of_password(mechanism, request);
+        }
         let mut draft = attributes::draft(
             Origin::Generate,
             self.personality(),
@@ -49,6 +52,49 @@ impl Connection {
         let length = material::value_length(key_type, &mut draft.given)?;
         self.engine.self_tested()?;
         let key = strongroom_crypto::generate_secret(material::stored_type(key_type), length)?;
+        let made = self.make(vec![generated(draft, key)])?;
+        object_reply(&made)
+    }
+
+    /// CKM_PKCS5_PBKD2. Who knows the password knows the key: it is no key that only the HSM has ever
+    /// had.
+    fn key_of_password(
+        &mut self,
+        mechanism: &Mechanism,
+        mut request: GenerateKey,
+    ) -> Result<message::Outcome, Error> {
+        let mut given = template::attributes(request.template.take())?;
+        material::generic_secret_unless_said(&mut given);
+        let personality = self.personality();
+        let mut draft = attributes::draft(
+            Origin::Derive,
+            personality,
+            Some(CKO_SECRET_KEY),
+            None,
+            None,
+            &given,
+        )?;
+        drop(given);
+        if let Some(made) = self.made_before(&[&draft.meta])? {
+            return object_reply(&made);
+        }
+        self.may_create(&draft.meta)?;
+        let key_type = draft.meta.key_type.ok_or(Error::Bug("key type"))?;
+        let length = material::value_length(key_type, &mut draft.given)?;
+        if !(strongroom_crypto::mechanism::DERIVED_BYTES_MIN..=material::SECRET_BYTES_MAX)
+            .contains(&length)
+        {
+            return Err(strongroom_crypto::Error::KeySize.into());
+        }
+        self.engine.self_tested()?;
+        let parameter = request.mechanism.as_ref().and_then(|given| given.parameter.as_ref());
+        let Params::Pbkdf2 { hash, password, salt, iterations } =
+            parameters::read(mechanism, parameter)?
+        else {
+            return Err(Error::Bug("PBKDF2's parameter"));
+        };
+        let secret = strongroom_crypto::pbkdf2(hash, password, salt, iterations, length)?;
+        let key = Key::from_secret(material::stored_type(key_type), secret.into_plain())?;
         let made = self.make(vec![generated(draft, key)])?;
         object_reply(&made)
     }
@@ -174,7 +220,10 @@ impl Connection {
                 operations::offered(found, self.engine.identity.fips_mode) & function != 0
             })
             .ok_or_else(operations::mechanism_invalid)?;
-        parameters::read(mechanism, given.parameter.as_ref())?;
+        let params = parameters::read(mechanism, given.parameter.as_ref())?;
+        if self.engine.identity.fips_mode {
+            parameters::check_fips(&params)?;
+        }
         Ok(mechanism)
     }
 

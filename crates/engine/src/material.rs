@@ -216,6 +216,16 @@ pub(crate) fn stored_type(key_type: u64) -> u64 {
     }
 }
 
+/// Adds to a template what PKCS#11 has a derived key be where it says nothing: "a generic secret key" (v3.1,
+/// 6.3.18 and others).
+pub(crate) fn generic_secret_unless_said(given: &mut Vec<Attribute>) {
+    for (kind, value) in [(CKA_CLASS, CKO_SECRET_KEY), (CKA_KEY_TYPE, CKK_GENERIC_SECRET)] {
+        if !given.iter().any(|attribute| attribute.kind == kind) {
+            given.push(Attribute::new(kind, value.to_le_bytes()));
+        }
+    }
+}
+
 /// The length in bytes that a template asks for: CKA_VALUE_LEN, which key types of one length need not
 /// have.
 ///

@@ -1,17 +1,24 @@
 //! Mechanism parameters: from the wire to what the mechanisms take.
 
-use cryptoki_sys::{CKH_HEDGE_PREFERRED, CKH_HEDGE_REQUIRED};
-use strongroom_crypto::mechanism::Form;
-use strongroom_crypto::{AgreementKdf, Hash, Kind, Mechanism, Params};
+use cryptoki_sys::{CKH_HEDGE_PREFERRED, CKH_HEDGE_REQUIRED, CKM_AES_CMAC};
+use strongroom_crypto::mechanism::{self, Form};
+use strongroom_crypto::{
+    AgreementKdf, CounterKdf, Hash, Hkdf, Kind, Mechanism, NumberField, Params, Prf,
+};
 use strongroom_vault::Personality;
 use strongroom_wire::message::{
-    EcdhParameter, GcmParameter, OaepParameter, Parameter, PssParameter, SigningContextParameter,
+    self, CounterKdfParameter, EcdhParameter, GcmParameter, HkdfParameter, OaepParameter,
+    Parameter, Pbkdf2Parameter, PssParameter, RsaAesParameter, SigningContextParameter,
 };
 
 use crate::error::Error;
 
 /// An AES block, and so the counter block of CTR, in bytes.
 const BLOCK_BYTES: usize = 16;
+/// Salt, info, password or fixed input of a key derivation, in bytes.
+const KDF_BYTES_MAX: usize = 64 * 1024;
+/// PBKDF2's iterations: a second or two of a core's time.
+const PBKDF2_ITERATIONS_MAX: u32 = 2_000_000;
 /// ChaCha20's block counter and nonce, in bytes.
 const CHACHA20_STATE_BYTES: usize = 16;
 /// The initial value of RFC 3394, in bytes.
@@ -72,6 +79,10 @@ pub(crate) fn read<'a>(
             Form::SigningContext | Form::HashSigningContext,
             Some(Parameter::SigningContext(given)),
         ) => read_signing_context(mechanism.parameter(), given),
+        (Form::RsaAes, Some(Parameter::RsaAes(wrap))) => read_rsa_aes(wrap),
+        (Form::CounterKdf, Some(Parameter::CounterKdf(kdf))) => read_counter_kdf(kdf),
+        (Form::Hkdf, Some(Parameter::Hkdf(hkdf))) => read_hkdf(hkdf),
+        (Form::Pbkdf2, Some(Parameter::Pbkdf2(pbkdf2))) => read_pbkdf2(pbkdf2),
         _ => Err(wrong()),
     }
 }
@@ -134,6 +145,91 @@ fn read_ecdh(ecdh: &EcdhParameter) -> Result<Params<'_>, Error> {
         return Err(Error::parameter("the shared data is too long"));
     }
     Ok(Params::Agreement { kdf, shared_info: &ecdh.shared_data, peer: &ecdh.public_data })
+}
+
+fn read_rsa_aes(wrap: &RsaAesParameter) -> Result<Params<'_>, Error> {
+    let oaep = wrap.oaep.as_ref().ok_or_else(|| Error::parameter("give OAEP's parameter"))?;
+    match read_oaep(oaep)? {
+        Params::Oaep { hash, mgf, label } => {
+            Ok(Params::RsaAes { aes_bits: wrap.aes_bits, hash, mgf, label })
+        }
+        _ => Err(Error::Bug("OAEP's parameter")),
+    }
+}
+
+fn read_counter_kdf(kdf: &CounterKdfParameter) -> Result<Params<'_>, Error> {
+    let prf = match kdf.prf {
+        CKM_AES_CMAC => Prf::Cmac,
+        other => mechanism::find(other)
+            .filter(|mechanism| mechanism.operation == Kind::Hmac)
+            .and_then(|mechanism| mechanism.hash)
+            .map(Prf::Hmac)
+            .ok_or_else(|| Error::parameter("unknown pseudorandom function"))?,
+    };
+    let field = |field: &message::NumberField| NumberField {
+        at: field.at as usize,
+        bits: field.bits,
+        little_endian: field.little_endian,
+    };
+    let counter = kdf.counter.as_ref().map(field);
+    let counter = counter.filter(|counter| matches!(counter.bits, 8 | 16 | 24 | 32));
+    let counter = counter.ok_or_else(|| Error::parameter("give a counter of 8 to 32 bits"))?;
+    if kdf.fixed.len() > KDF_BYTES_MAX {
+        return Err(Error::parameter("the input is too long"));
+    }
+    Ok(Params::CounterKdf(CounterKdf {
+        prf,
+        fixed: &kdf.fixed,
+        counter,
+        length: kdf.length.as_ref().map(field),
+        length_of_segments: kdf.length_of_segments,
+        length_first: kdf.length_first,
+    }))
+}
+
+fn read_hkdf(hkdf: &HkdfParameter) -> Result<Params<'_>, Error> {
+    let hash = Hash::from_mechanism(hkdf.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
+    if hkdf.salt.len() > KDF_BYTES_MAX || hkdf.info.len() > KDF_BYTES_MAX {
+        return Err(Error::parameter("salt and info are too long"));
+    }
+    Ok(Params::Hkdf(Hkdf {
+        extract: hkdf.extract,
+        expand: hkdf.expand,
+        hash,
+        salt: &hkdf.salt,
+        info: &hkdf.info,
+    }))
+}
+
+fn read_pbkdf2(pbkdf2: &Pbkdf2Parameter) -> Result<Params<'_>, Error> {
+    let hash = Hash::from_mechanism(pbkdf2.hash).ok_or_else(|| Error::parameter("unknown hash"))?;
+    if !(1..=PBKDF2_ITERATIONS_MAX).contains(&pbkdf2.iterations) {
+        return Err(Error::parameter(format!(
+            "PBKDF2 takes 1 to {PBKDF2_ITERATIONS_MAX} iterations"
+        )));
+    }
+    if pbkdf2.salt.len() > KDF_BYTES_MAX || pbkdf2.password.len() > KDF_BYTES_MAX {
+        return Err(Error::parameter("salt and password are too long"));
+    }
+    Ok(Params::Pbkdf2 {
+        hash,
+        password: &pbkdf2.password,
+        salt: &pbkdf2.salt,
+        iterations: pbkdf2.iterations,
+    })
+}
+
+/// SP 800-132, 5.1 and 5.2: "the salt … at least 128 bits", "a minimum iteration count of 1,000".
+///
+/// # Errors
+/// CKR_MECHANISM_PARAM_INVALID where FIPS mode refuses what a password's key is made with.
+pub(crate) fn check_fips(params: &Params<'_>) -> Result<(), Error> {
+    match params {
+        Params::Pbkdf2 { salt, iterations, .. } if salt.len() < 16 || *iterations < 1000 => {
+            Err(Error::parameter("FIPS mode wants 1,000 iterations and a salt of 16 bytes"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The IV that the HSM makes for an encryption under AES-GCM, where the caller did not choose one.

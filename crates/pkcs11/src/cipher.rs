@@ -132,6 +132,11 @@ impl Cipher {
         self.in_parts
     }
 
+    /// Whether it is AES-GCM, in either form.
+    pub(crate) fn is_gcm(&self) -> bool {
+        self.entry.parameter() == Form::Gcm
+    }
+
     /// Bytes that an Update with `input` more bytes gives.
     pub(crate) fn update_length(&self, input: usize) -> usize {
         let all = self.held.len() + input;

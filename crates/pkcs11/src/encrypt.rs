@@ -65,6 +65,10 @@ pub(crate) fn update(
     output: &mut Output<'_>,
 ) -> Result<()> {
     operation::step(place(&mut session.operations(), direction), |cipher| {
+        // CloudHSM: C_EncryptUpdate and C_DecryptUpdate with GCM are CKR_MECHANISM_INVALID.
+        if module.is_cloudhsm() && cipher.is_gcm() {
+            return Err(Ckr(CKR_MECHANISM_INVALID));
+        }
         operation::pin_given(cipher.waits_for_pin)?;
         if !output.announce(cipher.update_length(data.len()))? {
             return Ok(Progress::GoesOn);
@@ -287,5 +291,27 @@ mod tests {
         bent[0] ^= 1;
         assert_eq!(run(Decrypt, &[&bent]), Err(Ckr(CKR_ENCRYPTED_DATA_INVALID)));
         assert_eq!(run(Decrypt, &[&[0; 15]]), Err(Ckr(CKR_ENCRYPTED_DATA_LEN_RANGE)));
+    }
+
+    #[test]
+    fn a_cloudhsm_takes_no_gcm_in_parts() {
+        let (module, _) = fake::module(strongroom_wire::message::Personality::CloudHsm);
+        let flags = CKF_SERIAL_SESSION | CKF_RW_SESSION;
+        let session = module.session(fake::open(&module, flags).unwrap()).unwrap();
+        let mut iv = [0u8; 12];
+        let params = CK_GCM_PARAMS {
+            pIv: iv.as_mut_ptr(),
+            ulIvLen: 12,
+            ulIvBits: 96,
+            pAAD: std::ptr::null_mut(),
+            ulAADLen: 0,
+            ulTagBits: 128,
+        };
+        // SAFETY: a C structure without padding, read as its bytes.
+        let bytes: [u8; size_of::<CK_GCM_PARAMS>()] = unsafe { std::mem::transmute(params) };
+        with_mechanism(CKM_AES_GCM, &bytes, |given| init(&module, &session, Encrypt, given, AES))
+            .unwrap();
+        let part = output(Some(64), |out| update(&module, &session, Encrypt, input(b"some"), out));
+        assert_eq!(part.0, Err(Ckr(CKR_MECHANISM_INVALID)));
     }
 }

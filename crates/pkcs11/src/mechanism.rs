@@ -16,6 +16,7 @@ use strongroom_wire::message::{
 use crate::abi::mechanism::{Aead, Mechanism};
 use crate::abi::raw::{Input, IvPlace};
 use crate::error::{Ckr, Result};
+use crate::kdf;
 use crate::module::wide;
 
 /// The longest initial value of AES key wrap that is looked at, in bytes.
@@ -123,6 +124,10 @@ pub(crate) fn parse(given: &Mechanism<'_>, cloudhsm: bool) -> Result<Parsed> {
             let (counter, nonce) = (part(&chacha20.counter, 4)?, part(&chacha20.nonce, 12)?);
             Some(Parameter::Iv([counter, nonce].concat()))
         }
+        Form::RsaAes => Some(Parameter::RsaAes(kdf::rsa_aes(given)?)),
+        Form::CounterKdf => Some(Parameter::CounterKdf(kdf::counter_kdf(given)?)),
+        Form::Hkdf => Some(Parameter::Hkdf(kdf::hkdf(given)?)),
+        Form::Pbkdf2 => Some(Parameter::Pbkdf2(kdf::pbkdf2(given)?)),
         Form::MacLength => Some(Parameter::MacLength(wide(given.ulong()?))),
         Form::KeyWrapIv => {
             let iv =

@@ -9,6 +9,7 @@ use cryptoki_sys::*;
 use crate::cipher::Cipher;
 use crate::digest::Digest;
 use crate::error::{Ckr, Result};
+use crate::message::Messages;
 use crate::object::Search;
 use crate::sign::Signing;
 use crate::verify::Given;
@@ -22,6 +23,10 @@ pub(crate) struct Operations {
     pub(crate) encrypt: Option<Cipher>,
     /// C_DecryptInit.
     pub(crate) decrypt: Option<Cipher>,
+    /// C_MessageEncryptInit.
+    pub(crate) message_encrypt: Option<Messages>,
+    /// C_MessageDecryptInit.
+    pub(crate) message_decrypt: Option<Messages>,
     /// C_DigestInit.
     pub(crate) digest: Option<Digest>,
     /// C_SignInit.
@@ -64,6 +69,12 @@ impl Operations {
         }
         if flags & CKF_DECRYPT != 0 {
             self.decrypt = None;
+        }
+        if flags & CKF_MESSAGE_ENCRYPT != 0 {
+            self.message_encrypt = None;
+        }
+        if flags & CKF_MESSAGE_DECRYPT != 0 {
+            self.message_decrypt = None;
         }
         if flags & CKF_DIGEST != 0 {
             self.digest = None;

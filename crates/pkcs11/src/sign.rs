@@ -22,9 +22,6 @@ use crate::module::{Module, wide};
 use crate::operation::{self, Progress};
 use crate::session::Session;
 
-/// AES's block, and so a whole CMAC, in bytes.
-const AES_BLOCK: usize = 16;
-
 /// A signature being made or checked.
 pub(crate) struct Signing {
     /// The key's handle.
@@ -33,6 +30,8 @@ pub(crate) struct Signing {
     kind: Kind,
     info: Arc<KeyInfo>,
     hash: Option<Hash>,
+    /// The key's cipher's block, and so a whole CMAC, in bytes.
+    block: usize,
     /// What Update calls gave; `None` before the first.
     gathered: Option<Gathered>,
     /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come before it is used.
@@ -80,10 +79,11 @@ impl Signing {
             waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
             info,
             hash,
+            block: if parsed.entry.key_type == Some(wide(CKK_DES3)) { 8 } else { 16 },
             gathered: None,
         };
         // Known to be wrong already: said here, as PKCS#11 has it, and by the HSM again.
-        let longest = signing.hash.map_or(AES_BLOCK, Hash::len);
+        let longest = signing.hash.map_or(signing.block, Hash::len);
         if signing.kind.is_mac() && signing.signature_length() > longest {
             return Err(Ckr(CKR_MECHANISM_PARAM_INVALID));
         }
@@ -100,7 +100,7 @@ impl Signing {
         match (self.kind, self.hash) {
             (Kind::HmacGeneral | Kind::CmacGeneral | Kind::Gmac, _) => self.cut_length(),
             (Kind::Hmac, Some(hash)) => hash.len(),
-            (Kind::Cmac, _) => AES_BLOCK,
+            (Kind::Cmac, _) => self.block,
             // PKCS#11 2.40 mechanisms, section 2.3.1: r and s, each as long as the order of the
             // base point, which has the field's length for the curves offered.
             (Kind::Ecdsa, _) => 2 * self.info.bytes,

@@ -12,6 +12,8 @@ pub const CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD: CK_MECHANISM_TYPE = VENDOR | 0x2109;
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: CK_MECHANISM_TYPE = VENDOR | 0x210A;
 /// RFC 5649 key wrap with padding.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: CK_MECHANISM_TYPE = VENDOR | 0x216F;
+/// SP 800-108's counter mode, with numbers of its own for the parts of its parameter.
+pub const CKM_CLOUDHSM_SP800_108_COUNTER_KDF: CK_MECHANISM_TYPE = VENDOR | 1;
 
 /// Ours: the name of the user who owns the object, in UTF-8. Read only, and in no template: for
 /// tools that show whose a key is.

@@ -150,16 +150,16 @@ pub(crate) fn hkdf_sha256(key: &[u8], info: &[u8], out: &mut [u8]) -> Result<(),
     })
 }
 
-/// HKDF-Extract of RFC 5869 with SHA-256.
-pub(crate) fn hkdf_extract_sha256(salt: &[u8], key: &[u8]) -> Result<SecretBytes, Failed> {
-    let mut out = SecretBytes::zeroed(Hash::Sha256.len());
+/// HKDF-Extract of RFC 5869.
+pub(crate) fn hkdf_extract(hash: Hash, salt: &[u8], key: &[u8]) -> Result<SecretBytes, Failed> {
+    let mut out = SecretBytes::zeroed(hash.len());
     let mut length = out.len();
-    // SAFETY: salt and key are read by their lengths; 32 bytes are written, which is the room.
+    // SAFETY: salt and key are read by their lengths; the hash's length is written, which is the room.
     ok(unsafe {
         sys::HKDF_extract(
             out.as_mut_bytes().as_mut_ptr(),
             &mut length,
-            description(Hash::Sha256),
+            description(hash),
             key.as_ptr(),
             key.len(),
             salt.as_ptr(),
@@ -169,8 +169,9 @@ pub(crate) fn hkdf_extract_sha256(salt: &[u8], key: &[u8]) -> Result<SecretBytes
     Ok(out)
 }
 
-/// HKDF-Expand of RFC 5869 with SHA-256, to `length` bytes.
-pub(crate) fn hkdf_expand_sha256(
+/// HKDF-Expand of RFC 5869, to `length` bytes.
+pub(crate) fn hkdf_expand(
+    hash: Hash,
     key: &[u8],
     info: &[u8],
     length: usize,
@@ -181,7 +182,7 @@ pub(crate) fn hkdf_expand_sha256(
         sys::HKDF_expand(
             out.as_mut_bytes().as_mut_ptr(),
             length,
-            description(Hash::Sha256),
+            description(hash),
             key.as_ptr(),
             key.len(),
             info.as_ptr(),
@@ -214,10 +215,41 @@ pub(crate) fn one_step_kdf(
     Ok(out)
 }
 
+/// PBKDF2 (RFC 8018) with HMAC, to `length` bytes.
+pub(crate) fn pbkdf2(
+    hash: Hash,
+    password: &[u8],
+    salt: &[u8],
+    iterations: u32,
+    length: usize,
+) -> Result<SecretBytes, Failed> {
+    let mut out = SecretBytes::zeroed(length);
+    // SAFETY: password and salt are read by their lengths, and the output has the length that is said.
+    ok(unsafe {
+        sys::PKCS5_PBKDF2_HMAC(
+            password.as_ptr().cast(),
+            password.len(),
+            salt.as_ptr(),
+            salt.len(),
+            iterations,
+            description(hash),
+            length,
+            out.as_mut_bytes().as_mut_ptr(),
+        )
+    })?;
+    Ok(out)
+}
+
 /// SHA3-256 of the parts, one after the other.
 pub(crate) fn sha3_256(parts: &[&[u8]]) -> SecretBytes {
     // SAFETY: takes nothing and returns a pointer to a static.
     keccak(unsafe { sys::EVP_sha3_256() }, parts, 32)
+}
+
+/// `length` bytes of SHAKE128 of `data`.
+pub(crate) fn shake128(data: &[u8], length: usize) -> SecretBytes {
+    // SAFETY: takes nothing and returns a pointer to a static.
+    keccak(unsafe { sys::EVP_shake128() }, &[data], length)
 }
 
 /// `length` bytes of SHAKE256 of `data`.
@@ -238,7 +270,7 @@ fn keccak(description: *const sys::EVP_MD, parts: &[&[u8]], length: usize) -> Se
             must(sys::EVP_DigestUpdate(context.as_ptr(), part.as_ptr().cast(), part.len()));
         }
         let start = out.as_mut_bytes().as_mut_ptr();
-        if description == sys::EVP_shake256() {
+        if description == sys::EVP_shake128() || description == sys::EVP_shake256() {
             must(sys::EVP_DigestFinalXOF(context.as_ptr(), start, length));
         } else {
             assert_eq!(length, sys::EVP_MD_CTX_size(context.as_ptr()), "the hash's length");

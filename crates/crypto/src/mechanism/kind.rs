@@ -102,6 +102,20 @@ pub enum Kind {
     MlKem,
     /// ECDH (SP 800-56A) with a key derivation function: see [`crate::derive()`].
     Ecdh,
+    /// RSA-OAEP of a one-time AES key || AES key wrap with padding (RFC 5649) under it.
+    RsaAesKeyWrap,
+    /// SP 800-108's counter mode over HMAC or AES-CMAC.
+    CounterKdf,
+    /// HKDF (RFC 5869).
+    Hkdf,
+    /// The hash of a key.
+    HashDerive,
+    /// SHAKE128 of a key.
+    Shake128Derive,
+    /// SHAKE256 of a key.
+    Shake256Derive,
+    /// PBKDF2 (RFC 8018): a key of a password.
+    Pbkdf2,
 }
 
 /// The keys of a kind: their type, and their sizes in the unit that PKCS#11 gives the mechanism.
@@ -158,6 +172,14 @@ pub enum Form {
     Pss,
     /// CK_RSA_PKCS_OAEP_PARAMS.
     Oaep,
+    /// CK_RSA_AES_KEY_WRAP_PARAMS.
+    RsaAes,
+    /// CK_SP800_108_KDF_PARAMS.
+    CounterKdf,
+    /// CK_HKDF_PARAMS.
+    Hkdf,
+    /// CK_PKCS5_PBKD2_PARAMS2.
+    Pbkdf2,
     /// CK_ECDH1_DERIVE_PARAMS.
     Ecdh,
     /// CK_EDDSA_PARAMS, or nothing.
@@ -207,6 +229,8 @@ pub enum Family {
     PostQuantum,
     /// Key agreement.
     Agreement,
+    /// Deriving keys.
+    Derivation,
     /// MACs.
     Macs,
     /// Digests.
@@ -229,6 +253,7 @@ impl Family {
         (Self::Ecdsa, "ECDSA"),
         (Self::Eddsa, "EdDSA"),
         (Self::Agreement, "Key agreement"),
+        (Self::Derivation, "Key derivation"),
         (Self::PostQuantum, "ML-DSA and ML-KEM"),
         (Self::Macs, "MACs"),
         (Self::Digests, "Digests"),
@@ -320,6 +345,22 @@ impl Kind {
                  data), CKD_SHA1_KDF to CKD_SHA512_KDF (ANSI X9.63) or CKD_SHA1_KDF_SP800 to \
                  CKD_SHA512_KDF_SP800 (SP 800-56C); the last ten want CKA_VALUE_LEN. A derived key has 14 \
                  bytes at least. X25519 keys serve as well. All curves have the cofactor 1, so CKM_ECDH1_COFACTOR_DERIVE is the same."),
+            Self::RsaAesKeyWrap => facts(Family::Rsa, RSA, Form::RsaAes, Whole,
+                "CKM_RSA_AES_KEY_WRAP: OAEP of an AES key that is made for it (128, 192 or 256 bits), then RFC 5649 \
+                 under that key: private keys and secrets of any length."),
+            Self::CounterKdf => facts(Family::Derivation, SECRET, Form::CounterKdf, Whole,
+                "CKM_SP800_108_COUNTER_KDF and CloudHSM's number for it: HMAC of a generic secret, or CKM_AES_CMAC \
+                 of an AES key; byte arrays, one counter of 8 to 32 bits and at most one length of 8 to 64, in any \
+                 order. Additional derived keys are refused. A derived key has 14 bytes at least."),
+            Self::Hkdf => facts(Family::Derivation, SECRET, Form::Hkdf, Whole,
+                "CKM_HKDF_DERIVE: extract, expand or both, with any hash here; the salt null or bytes, not a key."),
+            Self::HashDerive => facts(Family::Derivation, SECRET, Form::None, Whole,
+                "CKM_…_KEY_DERIVATION: the hash of an AES key's or generic secret's value, of which the first \
+                 bytes are the key where CKA_VALUE_LEN says so."),
+            Self::Shake128Derive | Self::Shake256Derive => facts(Family::Derivation, SECRET, Form::None, Whole, ""),
+            Self::Pbkdf2 => facts(Family::Generation, NO_KEY, Form::Pbkdf2, Whole,
+                "CKM_PKCS5_PBKD2: a key of a password, by C_GenerateKey; CKA_KEY_TYPE is CKK_GENERIC_SECRET where it \
+                 is not given. 1 to 2,000,000 iterations; FIPS mode wants 1,000 and a salt of 16 bytes (SP 800-132)."),
             Self::GenerateFixed => facts(Family::Generation, NO_KEY, Form::None, Whole,
                 "Key types of one length (triple-DES, ChaCha20, AES-XTS): CKA_VALUE_LEN may be left out."),
             Self::Hmac => facts(Family::Macs, SECRET, Form::None, Whole,

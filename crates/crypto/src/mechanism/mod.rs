@@ -36,6 +36,8 @@ pub const CKM_CLOUDHSM_EXT_MU_ML_DSA: u64 = ck::CKM_VENDOR_DEFINED | 0x1e;
 pub const CKM_CLOUDHSM_EDDSA: u64 = ck::CKM_VENDOR_DEFINED | ck::CKM_EDDSA;
 /// RFC 5649 key wrap with padding.
 pub const CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: u64 = ck::CKM_VENDOR_DEFINED | 0x216f;
+/// SP 800-108's counter mode, with numbers of its own for the parts of its parameter.
+pub const CKM_CLOUDHSM_SP800_108_COUNTER_KDF: u64 = ck::CKM_VENDOR_DEFINED | 1;
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +78,11 @@ impl Mechanism {
                 // CloudHSM's Ed25519 keys are of this type.
                 Kind::Eddsa => key_type == ck::CKK_EC,
                 Kind::Ecdh => key_type == ck::CKK_EC_MONTGOMERY,
+                Kind::CounterKdf
+                | Kind::HashDerive
+                | Kind::Shake128Derive
+                | Kind::Shake256Derive => key_type == ck::CKK_AES,
+                Kind::Hkdf => key_type == ck::CKK_HKDF,
                 operation => {
                     operation.is_mac()
                         && self.hash.is_some_and(|hash| hash.hmac_key_type() == key_type)
@@ -152,6 +159,7 @@ const GENERATE: u64 = ck::CKF_GENERATE;
 const GENERATE_PAIR: u64 = ck::CKF_GENERATE_KEY_PAIR;
 const SIGN: u64 = ck::CKF_SIGN | ck::CKF_VERIFY;
 const ENCRYPT: u64 = ck::CKF_ENCRYPT | ck::CKF_DECRYPT;
+const MESSAGES: u64 = ck::CKF_MESSAGE_ENCRYPT | ck::CKF_MESSAGE_DECRYPT;
 const WRAP: u64 = ck::CKF_WRAP | ck::CKF_UNWRAP;
 const DIGEST: u64 = ck::CKF_DIGEST;
 const DERIVE: u64 = ck::CKF_DERIVE;
@@ -199,6 +207,8 @@ pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_SHA3_256_KEY_GEN, "CKM_SHA3_256_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_256_HMAC, 8, SECRET_BITS_MAX),
     line(ck::CKM_SHA3_384_KEY_GEN, "CKM_SHA3_384_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_384_HMAC, 8, SECRET_BITS_MAX),
     line(ck::CKM_SHA3_512_KEY_GEN, "CKM_SHA3_512_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_SHA3_512_HMAC, 8, SECRET_BITS_MAX),
+    line(ck::CKM_HKDF_KEY_GEN, "CKM_HKDF_KEY_GEN", Kind::GenerateGeneric, GENERATE).of(ck::CKK_HKDF, 8, SECRET_BITS_MAX),
+    line(ck::CKM_PKCS5_PBKD2, "CKM_PKCS5_PBKD2", Kind::Pbkdf2, GENERATE),
     line(ck::CKM_DES3_KEY_GEN, "CKM_DES3_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_DES3, 24, 24).not_fips(GENERATE),
     line(ck::CKM_CHACHA20_KEY_GEN, "CKM_CHACHA20_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_CHACHA20, 256, 256).not_fips(GENERATE),
     line(ck::CKM_AES_XTS_KEY_GEN, "CKM_AES_XTS_KEY_GEN", Kind::GenerateFixed, GENERATE).of(ck::CKK_AES_XTS, 64, 64),
@@ -234,6 +244,7 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA3_512_RSA_PKCS_PSS, "CKM_SHA3_512_RSA_PKCS_PSS", Kind::RsaPss, SIGN, Hash::Sha3_512),
 
     line(ck::CKM_RSA_PKCS_OAEP, "CKM_RSA_PKCS_OAEP", Kind::RsaOaep, ENCRYPT | WRAP),
+    line(ck::CKM_RSA_AES_KEY_WRAP, "CKM_RSA_AES_KEY_WRAP", Kind::RsaAesKeyWrap, WRAP),
 
     line(ck::CKM_ECDSA, "CKM_ECDSA", Kind::Ecdsa, SIGN | EC),
     hashed(ck::CKM_ECDSA_SHA1, "CKM_ECDSA_SHA1", Kind::Ecdsa, SIGN | EC, Hash::Sha1),
@@ -272,6 +283,22 @@ pub static MECHANISMS: &[Mechanism] = &[
 
     line(ck::CKM_ECDH1_DERIVE, "CKM_ECDH1_DERIVE", Kind::Ecdh, DERIVE | EC),
     // The same: all curves here have the cofactor 1.
+    line(ck::CKM_SP800_108_COUNTER_KDF, "CKM_SP800_108_COUNTER_KDF", Kind::CounterKdf, DERIVE),
+    line(CKM_CLOUDHSM_SP800_108_COUNTER_KDF, "CKM_CLOUDHSM_SP800_108_COUNTER_KDF", Kind::CounterKdf, DERIVE),
+    line(ck::CKM_HKDF_DERIVE, "CKM_HKDF_DERIVE", Kind::Hkdf, DERIVE),
+    hashed(ck::CKM_SHA1_KEY_DERIVATION, "CKM_SHA1_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha1),
+    hashed(ck::CKM_SHA224_KEY_DERIVATION, "CKM_SHA224_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha224),
+    hashed(ck::CKM_SHA256_KEY_DERIVATION, "CKM_SHA256_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha256),
+    hashed(ck::CKM_SHA384_KEY_DERIVATION, "CKM_SHA384_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha384),
+    hashed(ck::CKM_SHA512_KEY_DERIVATION, "CKM_SHA512_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha512),
+    hashed(ck::CKM_SHA512_224_KEY_DERIVATION, "CKM_SHA512_224_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha512_224),
+    hashed(ck::CKM_SHA512_256_KEY_DERIVATION, "CKM_SHA512_256_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha512_256),
+    hashed(ck::CKM_SHA3_224_KEY_DERIVATION, "CKM_SHA3_224_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha3_224),
+    hashed(ck::CKM_SHA3_256_KEY_DERIVATION, "CKM_SHA3_256_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha3_256),
+    hashed(ck::CKM_SHA3_384_KEY_DERIVATION, "CKM_SHA3_384_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha3_384),
+    hashed(ck::CKM_SHA3_512_KEY_DERIVATION, "CKM_SHA3_512_KEY_DERIVATION", Kind::HashDerive, DERIVE, Hash::Sha3_512),
+    line(ck::CKM_SHAKE_128_KEY_DERIVATION, "CKM_SHAKE_128_KEY_DERIVATION", Kind::Shake128Derive, DERIVE),
+    line(ck::CKM_SHAKE_256_KEY_DERIVATION, "CKM_SHAKE_256_KEY_DERIVATION", Kind::Shake256Derive, DERIVE),
     line(ck::CKM_ECDH1_COFACTOR_DERIVE, "CKM_ECDH1_COFACTOR_DERIVE", Kind::Ecdh, DERIVE | EC),
 
     hashed(ck::CKM_SHA_1_HMAC, "CKM_SHA_1_HMAC", Kind::Hmac, SIGN, Hash::Sha1),
@@ -298,6 +325,9 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA3_512_HMAC_GENERAL, "CKM_SHA3_512_HMAC_GENERAL", Kind::HmacGeneral, SIGN, Hash::Sha3_512),
     line(ck::CKM_AES_CMAC, "CKM_AES_CMAC", Kind::Cmac, SIGN),
     line(ck::CKM_AES_CMAC_GENERAL, "CKM_AES_CMAC_GENERAL", Kind::CmacGeneral, SIGN),
+    // SP 800-131A: a MAC of triple-DES is still checked, and made no more.
+    line(ck::CKM_DES3_CMAC, "CKM_DES3_CMAC", Kind::Cmac, SIGN).of(ck::CKK_DES3, 24, 24).not_fips(ck::CKF_SIGN),
+    line(ck::CKM_DES3_CMAC_GENERAL, "CKM_DES3_CMAC_GENERAL", Kind::CmacGeneral, SIGN).of(ck::CKK_DES3, 24, 24).not_fips(ck::CKF_SIGN),
     line(ck::CKM_AES_GMAC, "CKM_AES_GMAC", Kind::Gmac, SIGN),
 
     hashed(ck::CKM_SHA_1, "CKM_SHA_1", Kind::Digest, DIGEST, Hash::Sha1),
@@ -312,7 +342,7 @@ pub static MECHANISMS: &[Mechanism] = &[
     hashed(ck::CKM_SHA3_384, "CKM_SHA3_384", Kind::Digest, DIGEST, Hash::Sha3_384),
     hashed(ck::CKM_SHA3_512, "CKM_SHA3_512", Kind::Digest, DIGEST, Hash::Sha3_512),
 
-    line(ck::CKM_AES_GCM, "CKM_AES_GCM", Kind::AesGcm, ENCRYPT | WRAP),
+    line(ck::CKM_AES_GCM, "CKM_AES_GCM", Kind::AesGcm, ENCRYPT | MESSAGES | WRAP),
     line(CKM_CLOUDHSM_AES_GCM, "CKM_CLOUDHSM_AES_GCM", Kind::AesGcmWithIv, ENCRYPT | WRAP),
     line(ck::CKM_AES_CBC, "CKM_AES_CBC", Kind::AesCbc, ENCRYPT),
     line(ck::CKM_AES_CBC_PAD, "CKM_AES_CBC_PAD", Kind::AesCbcPad, ENCRYPT | WRAP),
@@ -322,10 +352,10 @@ pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_AES_CFB128, "CKM_AES_CFB128", Kind::AesCfb128, ENCRYPT),
     line(ck::CKM_AES_OFB, "CKM_AES_OFB", Kind::AesOfb, ENCRYPT),
     line(ck::CKM_AES_XTS, "CKM_AES_XTS", Kind::AesXts, ENCRYPT),
-    line(ck::CKM_AES_CCM, "CKM_AES_CCM", Kind::AesCcm, ENCRYPT),
+    line(ck::CKM_AES_CCM, "CKM_AES_CCM", Kind::AesCcm, ENCRYPT | MESSAGES),
 
     line(ck::CKM_CHACHA20, "CKM_CHACHA20", Kind::ChaCha20, ENCRYPT).not_fips(ENCRYPT),
-    line(ck::CKM_CHACHA20_POLY1305, "CKM_CHACHA20_POLY1305", Kind::ChaCha20Poly1305, ENCRYPT).not_fips(ENCRYPT),
+    line(ck::CKM_CHACHA20_POLY1305, "CKM_CHACHA20_POLY1305", Kind::ChaCha20Poly1305, ENCRYPT | MESSAGES).not_fips(ENCRYPT | MESSAGES),
 
     // FIPS mode after 2023: "3DES key generation and 3DES encryption refused (3DES decryption stays
     // allowed)".
@@ -339,6 +369,7 @@ pub static MECHANISMS: &[Mechanism] = &[
     line(ck::CKM_AES_KEY_WRAP_KWP, "CKM_AES_KEY_WRAP_KWP", Kind::AesKeyWrapPad, WRAP),
     // PKCS#11 v2.40 left its padding open; SoftHSM2 and v3.0's CKM_AES_KEY_WRAP_KWP read RFC 5649.
     line(ck::CKM_AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD", Kind::AesKeyWrapPad, WRAP),
+    line(ck::CKM_AES_KEY_WRAP_PKCS7, "CKM_AES_KEY_WRAP_PKCS7", Kind::AesKeyWrapPkcs5, WRAP),
     line(CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD", Kind::AesKeyWrap, WRAP),
     line(CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD", Kind::AesKeyWrapPad, WRAP),
     line(CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD, "CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD", Kind::AesKeyWrapPkcs5, WRAP),

@@ -145,6 +145,11 @@ fn each_wrapping_mechanism_wraps_unwraps_and_detects_alteration() {
                 &public,
                 &private,
             ),
+            Kind::RsaAesKeyWrap => (
+                Params::RsaAes { aes_bits: 192, hash: Hash::Sha1, mgf: Hash::Sha256, label: b"l" },
+                &public,
+                &private,
+            ),
             Kind::AesGcm => (Params::Gcm { iv: &iv, aad: b"a", tag_bits: 128 }, &secret, &secret),
             Kind::AesGcmWithIv => {
                 (Params::Gcm { iv: &[], aad: b"a", tag_bits: 96 }, &secret, &secret)

@@ -7,6 +7,7 @@ use super::crypto::*;
 use super::general::*;
 use super::guarded;
 use super::keys::*;
+use super::messages::*;
 use super::objects::*;
 use super::raw::{Output, Place};
 use super::unsupported::*;

@@ -107,6 +107,14 @@ impl<'a> Mechanism<'a> {
         unsafe { Self::new(pointer)? }.ok_or(Ckr(CKR_ARGUMENTS_BAD))
     }
 
+    /// A mechanism whose parameter is somewhere else.
+    ///
+    /// # Safety
+    /// As for [`Mechanism::new`], of what the parameter points to.
+    pub(super) unsafe fn with_parameter(kind: CK_MECHANISM_TYPE, parameter: Input<'a>) -> Self {
+        Self { kind, parameter }
+    }
+
     /// The CKM_ number.
     pub(crate) fn kind(&self) -> CK_MECHANISM_TYPE {
         self.kind
@@ -268,7 +276,7 @@ impl<'a> Mechanism<'a> {
 ///
 /// # Safety
 /// As [`Input::new`].
-unsafe fn pointed<'a>(pointer: *const u8, length: CK_ULONG) -> Result<Input<'a>> {
+pub(super) unsafe fn pointed<'a>(pointer: *const u8, length: CK_ULONG) -> Result<Input<'a>> {
     // SAFETY: this function's contract.
     unsafe { Input::new(pointer, length) }.map_err(|_| Ckr(CKR_MECHANISM_PARAM_INVALID))
 }

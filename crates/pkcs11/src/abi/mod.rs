@@ -13,9 +13,11 @@
 pub(crate) mod crypto;
 pub(crate) mod general;
 pub(crate) mod interfaces;
-pub(crate) mod keys;
+pub(crate) mod kdf;
+mod keys;
 pub(crate) mod library;
 pub(crate) mod mechanism;
+pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod raw;
 pub(crate) mod template;

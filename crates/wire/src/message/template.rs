@@ -31,7 +31,7 @@ pub struct Mechanism {
     #[prost(uint64, tag = "1")]
     pub kind: u64,
     /// Its parameter.
-    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6, 7, 20, 21")]
+    #[prost(oneof = "Parameter", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21")]
     pub parameter: Option<Parameter>,
 }
 
@@ -63,6 +63,18 @@ pub enum Parameter {
     /// CK_MAC_GENERAL_PARAMS: the length of a MAC that is cut, in bytes.
     #[prost(uint64, tag = "7")]
     MacLength(u64),
+    /// CK_SP800_108_KDF_PARAMS.
+    #[prost(message, tag = "8")]
+    CounterKdf(CounterKdfParameter),
+    /// CK_HKDF_PARAMS.
+    #[prost(message, tag = "9")]
+    Hkdf(HkdfParameter),
+    /// CK_PKCS5_PBKD2_PARAMS2.
+    #[prost(message, tag = "10")]
+    Pbkdf2(Pbkdf2Parameter),
+    /// CK_RSA_AES_KEY_WRAP_PARAMS.
+    #[prost(message, tag = "11")]
+    RsaAes(RsaAesParameter),
 }
 
 /// CK_RSA_PKCS_PSS_PARAMS.
@@ -146,6 +158,93 @@ pub struct SigningContextParameter {
     pub hash: u64,
 }
 
+/// CK_SP800_108_KDF_PARAMS of counter mode, as one string with places in it.
+#[derive(Clone, PartialEq, Message)]
+pub struct CounterKdfParameter {
+    /// CKM_SHA256_HMAC, …, CKM_AES_CMAC.
+    #[prost(uint64, tag = "1")]
+    pub prf: u64,
+    /// All byte arrays, one after the other.
+    #[prost(bytes = "vec", tag = "2")]
+    pub fixed: Vec<u8>,
+    /// Where the counter stands.
+    #[prost(message, optional, tag = "3")]
+    pub counter: Option<NumberField>,
+    /// Where the length of the derived keying material stands, if anywhere.
+    #[prost(message, optional, tag = "4")]
+    pub length: Option<NumberField>,
+    /// CK_SP800_108_DKM_LENGTH_SUM_OF_SEGMENTS.
+    #[prost(bool, tag = "5")]
+    pub length_of_segments: bool,
+    /// Where both stand at the same place: whether the length comes first.
+    #[prost(bool, tag = "6")]
+    pub length_first: bool,
+}
+
+/// A number within the input of a key derivation.
+#[derive(Clone, PartialEq, Message)]
+pub struct NumberField {
+    /// Bytes of the fixed input before it.
+    #[prost(uint32, tag = "1")]
+    pub at: u32,
+    /// Its width in bits.
+    #[prost(uint32, tag = "2")]
+    pub bits: u32,
+    /// Whether its lowest byte comes first.
+    #[prost(bool, tag = "3")]
+    pub little_endian: bool,
+}
+
+/// CK_HKDF_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct HkdfParameter {
+    /// bExtract.
+    #[prost(bool, tag = "1")]
+    pub extract: bool,
+    /// bExpand.
+    #[prost(bool, tag = "2")]
+    pub expand: bool,
+    /// CKM_SHA…
+    #[prost(uint64, tag = "3")]
+    pub hash: u64,
+    /// Empty for none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub salt: Vec<u8>,
+    /// What the expansion is for.
+    #[prost(bytes = "vec", tag = "5")]
+    pub info: Vec<u8>,
+}
+
+/// CK_PKCS5_PBKD2_PARAMS2.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct Pbkdf2Parameter {
+    /// The hash of its HMAC, CKM_SHA…
+    #[prost(uint64, tag = "1")]
+    pub hash: u64,
+    /// Wiped when dropped.
+    #[prost(bytes = "vec", tag = "2")]
+    pub password: Vec<u8>,
+    /// The salt.
+    #[prost(bytes = "vec", tag = "3")]
+    pub salt: Vec<u8>,
+    /// How often.
+    #[prost(uint32, tag = "4")]
+    pub iterations: u32,
+}
+
+/// CK_RSA_AES_KEY_WRAP_PARAMS.
+#[derive(Clone, PartialEq, Message)]
+pub struct RsaAesParameter {
+    /// Of the one-time AES key.
+    #[prost(uint32, tag = "1")]
+    pub aes_bits: u32,
+    /// Under what it is encrypted.
+    #[prost(message, optional, tag = "2")]
+    pub oaep: Option<OaepParameter>,
+}
+
 secret_messages! {
     Attribute: value;
+    Pbkdf2Parameter: password;
 }
