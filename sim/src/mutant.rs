@@ -51,7 +51,7 @@ pub const MUTANTS: &[(Mutant, &str, u64)] = &[
     (Mutant::NoSecondAuthorise, "logins", 60),
     (Mutant::StaleTicket, "calm", 5),
     (Mutant::DoubleProposal, "calm", 2),
-    (Mutant::ForgetfulPeers, "disks", 150),
+    (Mutant::ForgetfulPeers, "disks", 300),
     (Mutant::WildClock, "disks", 60),
     (Mutant::NoRotation, "theft", 5),
     (Mutant::ForgottenMasking, "theft", 10),
