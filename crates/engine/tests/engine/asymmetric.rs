@@ -144,7 +144,8 @@ fn a_retried_derivation_makes_one_key_and_a_retried_encapsulation_is_refused() {
         ciphertext: reply.ciphertext.clone(),
         template: secret(),
     });
-    let other = user.object(decapsulate);
+    let there = user.send(7002, decapsulate);
+    let Some(Outcome::Object(other)) = &there.outcome else { panic!("{there:?}") };
     let value = |user: &mut Client, key| user.attribute(key, CKA_CHECK_VALUE).unwrap();
-    assert_eq!(value(&mut user, other), value(&mut user, reply.handle));
+    assert_eq!(value(&mut user, other.handle), value(&mut user, reply.handle));
 }
