@@ -1,12 +1,14 @@
 //! Programs written against CloudHSM's own header, checked outside by another implementation.
 //!
-//! The program is `clients/vendor.c`: it uses `include/cloudhsm_pkcs11_vendor_defs.h` with a foreign
-//! `pkcs11.h`, imports keys whose bytes are known here, and prints what the HSM made with them.
+//! The programs are `clients/vendor.c` and `clients/vendor_asymmetric.c`. They use
+//! `include/cloudhsm_pkcs11_vendor_defs.h` with a foreign `pkcs11.h`. The first imports keys whose bytes are
+//! known here; both print what the HSM made.
 
 use std::collections::BTreeMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _, KeyWrapPadded as _};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use strongroom_tests::{Region, compile};
 
 /// As C strings: the terminator is part of them.
@@ -39,6 +41,21 @@ fn what_a_program_with_cloudhsms_header_makes_is_read_outside() {
     // RFC 3394 over what PKCS#5 has padded by a whole block.
     let pkcs5_pad = kek().unwrap(wrapped("pkcs5-pad"), &mut room).expect("RFC 3394");
     assert_eq!(pkcs5_pad, [key.as_slice(), &[8; 8]].concat());
+}
+
+/// The C string that the other program signs, its terminator included.
+const MESSAGE: &[u8] = b"what the HSM signs\0";
+
+#[test]
+fn asymmetric_mechanisms_work_under_cloudhsms_names() {
+    let region = Region::up("vendor-asymmetric");
+    let program = compile("vendor_asymmetric", &region.scratch);
+    let printed = region.program(program.to_str().expect("a path in UTF-8")).text();
+    let results = parse(&printed);
+    let [public, signature] = results["ed25519"][0].as_slice() else { panic!("{printed}") };
+    UnparsedPublicKey::new(&ED25519, public)
+        .verify(MESSAGE, signature)
+        .expect("a signature of Ed25519 without context");
 }
 
 /// Results by name; each is the numbers of one line.

@@ -33,6 +33,7 @@ mod log;
 mod login;
 mod mechanism;
 mod message;
+mod message_sign;
 mod module;
 mod object;
 mod operation;

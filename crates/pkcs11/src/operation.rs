@@ -10,6 +10,7 @@ use crate::cipher::Cipher;
 use crate::digest::Digest;
 use crate::error::{Ckr, Result};
 use crate::message::Messages;
+use crate::message_sign;
 use crate::object::Search;
 use crate::sign::Signing;
 use crate::verify::Given;
@@ -33,6 +34,10 @@ pub(crate) struct Operations {
     pub(crate) sign: Option<Signing>,
     /// C_VerifyInit.
     pub(crate) verify: Option<Signing>,
+    /// C_MessageSignInit.
+    pub(crate) message_sign: Option<message_sign::Messages>,
+    /// C_MessageVerifyInit.
+    pub(crate) message_verify: Option<message_sign::Messages>,
     /// C_VerifySignatureInit.
     pub(crate) verify_signature: Option<Given>,
 }
@@ -81,6 +86,12 @@ impl Operations {
         }
         if flags & CKF_SIGN != 0 {
             self.sign = None;
+        }
+        if flags & CKF_MESSAGE_SIGN != 0 {
+            self.message_sign = None;
+        }
+        if flags & CKF_MESSAGE_VERIFY != 0 {
+            self.message_verify = None;
         }
         if flags & CKF_VERIFY != 0 {
             self.verify = None;

@@ -222,7 +222,7 @@ pub(crate) fn finish(module: &Module, session: &Session, output: &mut Output<'_>
     })
 }
 
-fn complete(
+pub(crate) fn complete(
     module: &Module,
     session: &Session,
     sign: &Signing,

@@ -173,8 +173,15 @@ pub(crate) fn mechanism_info(
     Ok(CK_MECHANISM_INFO {
         ulMinKeySize: narrow(min_key_size),
         ulMaxKeySize: narrow(max_key_size),
-        flags: narrow(flags),
+        flags: with_messages(narrow(flags)),
     })
+}
+
+/// The library signs messages of a process (C_MessageSignInit) with whatever signs at all.
+fn with_messages(flags: CK_FLAGS) -> CK_FLAGS {
+    let signs = if flags & CKF_SIGN != 0 { CKF_MESSAGE_SIGN } else { 0 };
+    let verifies = if flags & CKF_VERIFY != 0 { CKF_MESSAGE_VERIFY } else { 0 };
+    flags | signs | verifies
 }
 
 /// C_InitToken.

@@ -109,14 +109,14 @@ pub(crate) fn finish_signature(module: &Module, session: &Session) -> Result<()>
     })
 }
 
-fn checked_length(verify: &Signing, signature: Input<'_>) -> Result<Vec<u8>> {
+pub(crate) fn checked_length(verify: &Signing, signature: Input<'_>) -> Result<Vec<u8>> {
     if signature.len() != verify.signature_length() {
         return Err(Ckr(CKR_SIGNATURE_LEN_RANGE));
     }
     Ok(signature.bytes().to_vec())
 }
 
-fn complete(
+pub(crate) fn complete(
     module: &Module,
     session: &Session,
     verify: &Signing,

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use cryptoki_sys::*;
 use strongroom_crypto::{
-    Curve, Hash, Key, KeyKind, Kind, Mechanism, Params, decrypt, encrypt, mechanism, sign, unwrap,
-    verify, wrap,
+    Curve, Hash, Key, KeyKind, Kind, Mechanism, Params, Scheme, decrypt, encrypt, mechanism, sign,
+    unwrap, verify, wrap,
 };
 
 use strongroom_crypto::mechanism::Form;
@@ -31,6 +31,10 @@ fn keys() -> &'static [Key] {
             scalar[1..].fill(0x5e);
             Key::from_ec_private(curve, &scalar)
         }));
+        keys.extend(
+            Scheme::ALL
+                .map(|scheme| Key::from_scheme_seed(scheme, &vec![0x6f; scheme.seed_bytes()])),
+        );
         let mut keys: Vec<Key> = keys.into_iter().map(|key| key.expect("a good key")).collect();
         let publics: Vec<Key> = keys.iter().filter_map(Key::public_key).collect();
         keys.extend(publics);
@@ -54,7 +58,7 @@ pub(super) fn key(data: &[u8]) -> bool {
     true
 }
 
-const KINDS: [KeyKind; 12] = [
+const KINDS: [KeyKind; 30] = [
     KeyKind::Secret(CKK_AES),
     KeyKind::Secret(CKK_GENERIC_SECRET),
     KeyKind::RsaPrivate,
@@ -67,10 +71,29 @@ const KINDS: [KeyKind; 12] = [
     KeyKind::EcPublic(Curve::P384),
     KeyKind::EcPublic(Curve::P521),
     KeyKind::EcPublic(Curve::Secp256k1),
+    KeyKind::EcPrivate(Curve::P224),
+    KeyKind::EcPublic(Curve::P224),
+    KeyKind::SchemePrivate(Scheme::Ed25519),
+    KeyKind::SchemePublic(Scheme::Ed25519),
+    KeyKind::SchemePrivate(Scheme::X25519),
+    KeyKind::SchemePublic(Scheme::X25519),
+    KeyKind::SchemePrivate(Scheme::MlDsa44),
+    KeyKind::SchemePublic(Scheme::MlDsa44),
+    KeyKind::SchemePrivate(Scheme::MlDsa65),
+    KeyKind::SchemePublic(Scheme::MlDsa65),
+    KeyKind::SchemePrivate(Scheme::MlDsa87),
+    KeyKind::SchemePublic(Scheme::MlDsa87),
+    KeyKind::SchemePrivate(Scheme::MlKem512),
+    KeyKind::SchemePublic(Scheme::MlKem512),
+    KeyKind::SchemePrivate(Scheme::MlKem768),
+    KeyKind::SchemePublic(Scheme::MlKem768),
+    KeyKind::SchemePrivate(Scheme::MlKem1024),
+    KeyKind::SchemePublic(Scheme::MlKem1024),
 ];
 
 fn exercise(key: &Key) {
     key.check_value();
+    key.scheme_expanded();
     key.rsa_private_parts();
     assert!(key.size_bits() > 0);
     let stored = key.to_stored();

@@ -223,6 +223,29 @@ pub(super) fn operations() -> Vec<Operation> {
             wrapped: vec![1; 40],
             template: template(vec![attribute(0x0, &4u64.to_le_bytes())]),
         }),
+        Operation::DeriveKey(DeriveKey {
+            handle: 1,
+            mechanism: Some(Mechanism {
+                kind: 0x1050,
+                parameter: Some(Parameter::Ecdh(EcdhParameter {
+                    kdf: 6,
+                    shared_data: vec![2; 8],
+                    public_data: vec![4; 65],
+                })),
+            }),
+            template: template(vec![attribute(0x0, &4u64.to_le_bytes())]),
+        }),
+        Operation::EncapsulateKey(EncapsulateKey {
+            handle: 1,
+            mechanism: mechanism(0x17),
+            template: template(vec![attribute(0x0, &4u64.to_le_bytes())]),
+        }),
+        Operation::DecapsulateKey(DecapsulateKey {
+            handle: 1,
+            mechanism: mechanism(0x17),
+            ciphertext: vec![3; 768],
+            template: template(vec![attribute(0x0, &4u64.to_le_bytes())]),
+        }),
         Operation::Random(Random { bytes: 32 }),
         Operation::CreateUser(create_user),
         Operation::TokenInfo(TokenInfo {}),

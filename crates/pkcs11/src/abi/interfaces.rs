@@ -7,6 +7,7 @@ use super::crypto::*;
 use super::general::*;
 use super::guarded;
 use super::keys::*;
+use super::message_signing::*;
 use super::messages::*;
 use super::objects::*;
 use super::raw::{Output, Place};

@@ -17,6 +17,7 @@ pub(crate) mod kdf;
 mod keys;
 pub(crate) mod library;
 pub(crate) mod mechanism;
+mod message_signing;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod raw;

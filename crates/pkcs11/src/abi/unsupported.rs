@@ -38,32 +38,6 @@ unsupported! {
     C_DecryptVerifyUpdate(CK_SESSION_HANDLE, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG_PTR);
 }
 
-// PKCS#11 3.0: message-based signatures.
-unsupported! {
-    C_MessageSignInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
-    C_SignMessage(
-        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
-        CK_ULONG_PTR
-    );
-    C_SignMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
-    C_SignMessageNext(
-        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
-        CK_ULONG_PTR
-    );
-    C_MessageSignFinal(CK_SESSION_HANDLE);
-    C_MessageVerifyInit(CK_SESSION_HANDLE, CK_MECHANISM_PTR, CK_OBJECT_HANDLE);
-    C_VerifyMessage(
-        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
-        CK_ULONG
-    );
-    C_VerifyMessageBegin(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
-    C_VerifyMessageNext(
-        CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG, CK_BYTE_PTR, CK_ULONG, CK_BYTE_PTR,
-        CK_ULONG
-    );
-    C_MessageVerifyFinal(CK_SESSION_HANDLE);
-}
-
 // PKCS#11 3.2: nothing here runs in the background, and authenticated wrapping is what C_WrapKey does
 // with CKM_AES_GCM and additional data.
 unsupported! {
