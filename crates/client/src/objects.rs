@@ -265,6 +265,7 @@ pub(crate) fn needs_objects(operation: &Operation) -> bool {
         Operation::CopyObject(m) => is_session_object(m.handle),
         Operation::Sign(m) => is_session_object(m.handle),
         Operation::Verify(m) => is_session_object(m.handle),
+        Operation::MacPart(m) => is_session_object(m.handle),
         Operation::Encrypt(m) => is_session_object(m.handle),
         Operation::Decrypt(m) => is_session_object(m.handle),
         Operation::UnwrapKey(m) => is_session_object(m.wrapping_handle),

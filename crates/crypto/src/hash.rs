@@ -117,6 +117,11 @@ impl Hash {
         }
     }
 
+    /// Whether the backend shows its state between two blocks: SHA-3's it keeps to itself.
+    pub(crate) fn has_state(self) -> bool {
+        !matches!(self, Self::Sha3_224 | Self::Sha3_256 | Self::Sha3_384 | Self::Sha3_512)
+    }
+
     /// Length of the output in bytes.
     #[allow(clippy::len_without_is_empty)]
     pub const fn len(self) -> usize {

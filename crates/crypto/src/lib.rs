@@ -27,6 +27,7 @@ mod hash;
 mod kdf;
 mod key;
 mod known_answers;
+mod mac;
 pub mod mechanism;
 #[allow(unsafe_code)]
 pub mod memory;
@@ -54,6 +55,7 @@ pub use key::{
     SchemePublic, SecretKey, fixed_length, generate_ec, generate_rsa, generate_scheme,
     generate_secret,
 };
+pub use mac::{MAC_PART_BYTES, mac_check, mac_finish, mac_update};
 pub use mechanism::{Kind, Mechanism};
 pub use params::Params;
 pub use random::random;

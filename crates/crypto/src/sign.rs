@@ -3,11 +3,9 @@
 use cryptoki_sys as ck;
 use subtle::ConstantTimeEq;
 
-use crate::backend::aead::Aead;
-use crate::backend::{cipher, digest};
-use crate::cipher::STRONG_TAGS;
 use crate::hash::{Digest, LONGEST};
-use crate::{Error, Hash, Key, Kind, Mechanism, Params, SecretKey, schemes};
+use crate::mac::mac;
+use crate::{Error, Hash, Key, Kind, Mechanism, Params, schemes};
 
 /// Signs `data` with a private or secret key.
 ///
@@ -59,7 +57,8 @@ pub fn sign(
             }
         }
         (operation, Key::Secret(key)) if operation.is_mac() => {
-            mac(key, mechanism, params, data, prehashed)
+            unhashed(prehashed)?;
+            mac(key, mechanism, params, &[], data)
         }
         (operation, _) if is_signature(operation) => Err(Error::KeyType),
         _ => Err(Error::MechanismInvalid),
@@ -140,7 +139,8 @@ pub fn verify(
             key.verify(hashed, r, s).map_err(|_| Error::SignatureInvalid)
         }
         (operation, Key::Secret(key)) if operation.is_mac() => {
-            let tag = mac(key, mechanism, params, data, prehashed)?;
+            unhashed(prehashed)?;
+            let tag = mac(key, mechanism, params, &[], data)?;
             expect_length(signature, tag.len())?;
             if tag.ct_eq(signature).into() { Ok(()) } else { Err(Error::SignatureInvalid) }
         }
@@ -175,59 +175,9 @@ fn is_signature(operation: Kind) -> bool {
         || matches!(operation, Kind::RsaPkcs | Kind::RsaRaw | Kind::RsaPss | Kind::Ecdsa)
 }
 
-/// The shortest MAC, in bytes: "at least 32 bits" (SP 800-224, 4.2; SP 800-38B, appendix A, advises 64).
-const MAC_BYTES_MIN: usize = 4;
-
-/// A MAC with a secret key, of the length that mechanism and parameter say.
-fn mac(
-    key: &SecretKey,
-    mechanism: &Mechanism,
-    params: &Params<'_>,
-    data: &[u8],
-    prehashed: bool,
-) -> Result<Vec<u8>, Error> {
-    if prehashed {
-        return Err(Error::DataInvalid);
-    }
-    if mechanism.operation == Kind::Gmac {
-        return gmac(key, params, data);
-    }
-    let mut tag = match mechanism.hash {
-        Some(hash) => {
-            let mut out = [0; LONGEST];
-            let length = digest::hmac(hash, key.generic()?, data, &mut out);
-            out[..length.map_err(Error::backend("HMAC"))?].to_vec()
-        }
-        None => {
-            let key_type = mechanism.key_type.ok_or(Error::MechanismInvalid)?;
-            let mac = cipher::cmac(key.of_type(key_type)?, key_type == ck::CKK_DES3, data)
-                .map_err(Error::backend("CMAC"))?;
-            mac.into_plain()
-        }
-    };
-    match (mechanism.operation, *params) {
-        (Kind::Hmac | Kind::Cmac, Params::None) => Ok(tag),
-        (Kind::HmacGeneral | Kind::CmacGeneral, Params::MacLength(length))
-            if (MAC_BYTES_MIN..=tag.len()).contains(&length) =>
-        {
-            tag.truncate(length);
-            Ok(tag)
-        }
-        _ => Err(Error::ParameterInvalid),
-    }
-}
-
-fn gmac(key: &SecretKey, params: &Params<'_>, data: &[u8]) -> Result<Vec<u8>, Error> {
-    match *params {
-        Params::Gcm { iv, aad: [], tag_bits }
-            if !iv.is_empty() && STRONG_TAGS.contains(&tag_bits) =>
-        {
-            let prepared = Aead::new(key.aes()?, tag_bits as usize / 8);
-            let prepared = prepared.map_err(Error::backend("preparing AES-GMAC"))?;
-            prepared.seal(&[], iv, data, &[]).map_err(Error::backend("AES-GMAC"))
-        }
-        _ => Err(Error::ParameterInvalid),
-    }
+/// A MAC has no digest in its data's place.
+fn unhashed(prehashed: bool) -> Result<(), Error> {
+    if prehashed { Err(Error::DataInvalid) } else { Ok(()) }
 }
 
 /// What RSASSA-PKCS1-v1_5 pads: the caller's own bytes, or a DigestInfo on the stack.

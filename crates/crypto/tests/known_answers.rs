@@ -3,8 +3,8 @@
 
 use cryptoki_sys as ck;
 use strongroom_crypto::{
-    Error, Key, Mechanism, Params, SecretBytes, decrypt, encrypt, generate_secret, mechanism, sign,
-    verify,
+    Error, Key, Mechanism, Params, SecretBytes, decrypt, encrypt, generate_secret, mac_check,
+    mac_finish, mac_update, mechanism, sign, verify,
 };
 
 fn named(kind: u64) -> &'static Mechanism {
@@ -244,4 +244,63 @@ fn parameters_out_of_range_are_refused() {
     assert_eq!(gmac(&[], b"", 128), Err(Error::ParameterInvalid));
     assert_eq!(gmac(&[1; 12], b"more", 128), Err(Error::ParameterInvalid));
     assert_eq!(gmac(&[1; 12], b"", 64), Err(Error::ParameterInvalid));
+}
+
+#[test]
+fn a_mac_in_parts_is_the_mac_of_the_whole_and_its_state_is_of_use_to_nobody_else() {
+    let generic = Key::from_secret(ck::CKK_GENERIC_SECRET, vec![6; 200]).expect("a key");
+    let aes = Key::from_secret(ck::CKK_AES, vec![6; 24]).expect("a key");
+    let data: Vec<u8> = (0..1000u32).map(|number| (number * 31) as u8).collect();
+    for (kind, key) in [
+        (ck::CKM_SHA_1_HMAC, &generic),
+        (ck::CKM_SHA224_HMAC, &generic),
+        (ck::CKM_SHA256_HMAC, &generic),
+        (ck::CKM_SHA384_HMAC, &generic),
+        (ck::CKM_SHA512_HMAC, &generic),
+        (ck::CKM_SHA512_256_HMAC, &generic),
+        (ck::CKM_AES_CMAC, &aes),
+    ] {
+        let mechanism = named(kind);
+        for length in [144, 145, 256, 511, 512, 1000] {
+            let data = &data[..length];
+            let (first, rest) = data.split_at(128);
+            let one = mac_update(key, mechanism, &[], first).expect("a state");
+            let (state, rest) = match rest.len() {
+                300.. => {
+                    let (second, rest) = rest.split_at(256);
+                    (mac_update(key, mechanism, &one, second).expect("a state"), rest)
+                }
+                _ => (one, rest),
+            };
+            let tag = mac_finish(key, mechanism, &Params::None, &state, rest);
+            assert_eq!(tag, sign(key, mechanism, &Params::None, data, false), "{length}");
+            let tag = tag.expect("a MAC");
+            assert_eq!(mac_check(key, mechanism, &Params::None, &state, rest, &tag), Ok(()));
+            let other = mac_check(key, mechanism, &Params::None, &state, &rest[1..], &tag);
+            assert_ne!(other, Ok(()));
+        }
+    }
+    let (sha256, sha512) = (named(ck::CKM_SHA256_HMAC), named(ck::CKM_SHA512_HMAC));
+    let state = mac_update(&generic, sha256, &[], &data[..128]).expect("a state");
+    let other = Key::from_secret(ck::CKK_GENERIC_SECRET, vec![7; 200]).expect("a key");
+    let refused = |key: &Key, mechanism, state: &[u8]| {
+        mac_finish(key, mechanism, &Params::None, state, b"data").map(drop)
+    };
+    assert_eq!(refused(&generic, sha256, &state), Ok(()));
+    assert_eq!(refused(&other, sha256, &state), Err(Error::DataInvalid));
+    assert_eq!(refused(&generic, sha512, &state), Err(Error::DataInvalid));
+    let mut bent = state.clone();
+    bent[20] ^= 1;
+    assert_eq!(refused(&generic, sha256, &bent), Err(Error::DataInvalid));
+    assert_eq!(refused(&generic, sha256, &state[..5]), Err(Error::DataInvalid));
+    let again = mac_update(&generic, sha256, &[], &data[..128]).expect("a state");
+    assert_ne!(state, again, "nothing is learnt by comparing");
+    for length in [0, 64, 129] {
+        let odd = mac_update(&generic, sha256, &state, &data[..length]);
+        assert_eq!(odd, Err(Error::DataLength), "{length}");
+    }
+    for kind in [ck::CKM_SHA3_256_HMAC, ck::CKM_AES_GMAC, ck::CKM_ECDSA, ck::CKM_DES3_CMAC] {
+        let without = mac_update(&generic, named(kind), &[], &data[..128]);
+        assert_eq!(without, Err(Error::MechanismInvalid));
+    }
 }

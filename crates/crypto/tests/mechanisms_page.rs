@@ -24,8 +24,8 @@ C_GetMechanismInfo: bits for RSA, EC, ChaCha20 and the generation of generic sec
   128, 192 and 256 bits; generic secrets of 1 to 800 bytes.
 - C_SignInit and its like also ask the key: its CKA_SIGN, CKA_WRAP, … and CKA_ALLOWED_MECHANISMS.
 - Data of RSA, ECDSA and HashML-DSA signatures with a hash is hashed in the library, so it may be of any size.
-  Everything else goes to the HSM, up to 1 MiB for one operation; ciphers without a tag (but AES-XTS)
-  take any size in parts.
+  Everything else goes to the HSM, up to 1 MiB for one operation; but ciphers without a tag (AES-XTS
+  excepted), HMAC of SHA-1 and SHA-2, and AES-CMAC take any size.
 - A CKK_SHA256_HMAC key and its like are generic secrets for that one HMAC.
 ";
 
@@ -44,7 +44,7 @@ const FOOT: &str = "
 | CKM_AES_CFB1, CKM_AES_CFB64, CKM_AES_CTS, CKM_AES_XCBC_MAC | no program that we know wants them |
 | DES with one key, RC2, RC4, MD2, MD5 and what uses them | broken |
 | SHAKE as a digest | PKCS#11 has no mechanism for it; CKM_SHAKE_…_KEY_DERIVATION is there |
-| a MAC of more than 1 MiB | one operation is one request |
+| HMAC of SHA-3, GMAC, and CMAC of triple-DES over more than 1 MiB | the backend keeps their state to itself |
 | message-based signatures (C_MessageSignInit, …) | answer CKR_FUNCTION_NOT_SUPPORTED |
 
 CloudHSM's limits of some 16 KB for HMAC, AES-CBC and AES-GCM are not imposed: a program that keeps them finds no

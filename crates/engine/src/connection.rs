@@ -195,6 +195,7 @@ impl Connection {
         match operation {
             Operation::Sign(m) => self.sign(&m).map(Some),
             Operation::Verify(m) => self.verify(&m).map(|()| None),
+            Operation::MacPart(m) => self.mac_part(&m),
             Operation::Encrypt(m) => self.encrypt(&m).map(Some),
             Operation::Decrypt(m) => self.decrypt(&m).map(Some),
             Operation::Random(m) => self.random(&m).map(Some),

@@ -12,7 +12,7 @@ use strongroom_crypto::{Key, Kind, Mechanism, Params, mechanism};
 use strongroom_vault::{Action, Flags, Handle, Meta, attributes};
 use strongroom_wire::limits;
 use strongroom_wire::message::{
-    self, Data, Decrypt, Encrypt, EncryptedReply, Outcome, Random, Sign, Verify,
+    self, Data, Decrypt, Encrypt, EncryptedReply, MacPart, Outcome, Random, Sign, Verify,
 };
 
 use crate::audit::Function;
@@ -120,6 +120,33 @@ impl Connection {
             request.prehashed,
             &request.signature,
         )?)
+    }
+
+    /// A part of C_Sign or C_Verify by a MAC.
+    pub(crate) fn mac_part(&mut self, request: &MacPart) -> Result<Option<Outcome>, Error> {
+        let result = self.mac_part_unrecorded(request);
+        let function = if request.verify { Function::Verify } else { Function::Sign };
+        let used = result.as_ref().map(drop);
+        self.record(function, request.handle, kind(request.mechanism.as_ref()), used);
+        result
+    }
+
+    fn mac_part_unrecorded(&mut self, request: &MacPart) -> Result<Option<Outcome>, Error> {
+        let MacPart { handle, mechanism, state, data, signature, .. } = request;
+        let purpose = if request.verify { VERIFY } else { SIGN };
+        let (found, content) = self.key_for(purpose, *handle, mechanism.as_ref())?;
+        let params = parameters::read(found, parameter(mechanism.as_ref()))?;
+        check_length(data, CKR_DATA_LEN_RANGE)?;
+        let key = content.key()?;
+        let data = match (request.last, request.verify) {
+            (false, _) => strongroom_crypto::mac_update(key, found, state, data)?,
+            (true, false) => strongroom_crypto::mac_finish(key, found, &params, state, data)?,
+            (true, true) => {
+                strongroom_crypto::mac_check(key, found, &params, state, data, signature)?;
+                return Ok(None);
+            }
+        };
+        Ok(Some(Outcome::Data(Data { data })))
     }
 
     /// C_Encrypt.

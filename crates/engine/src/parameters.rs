@@ -26,7 +26,7 @@ const KEY_WRAP_IV_BYTES: usize = 8;
 /// What an HSM makes for GCM, in bytes (SP 800-38D, 8.2.2).
 const GCM_IV_BYTES: usize = 12;
 /// The longest GCM IV that is taken, in bytes.
-const GCM_IV_BYTES_MAX: usize = 256;
+const GCM_IV_BYTES_MAX: usize = 1024;
 /// The longest salt: longer than any RSA modulus has room for, in bytes.
 const SALT_BYTES_MAX: u64 = 512;
 /// The longest data that both sides of an agreement put into their key derivation, in bytes.

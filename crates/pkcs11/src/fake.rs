@@ -230,6 +230,24 @@ impl Fake {
                 })?;
                 ("verify", None)
             }
+            Operation::MacPart(request) => {
+                let (mechanism, state) = (request.mechanism.as_ref(), &request.state);
+                let (data, signature) = (&request.data, &request.signature);
+                let data =
+                    self.run(request.handle, mechanism, data, |key, entry, params| {
+                        match (request.last, request.verify) {
+                            (false, _) => strongroom_crypto::mac_update(key, entry, state, data),
+                            (true, false) => {
+                                strongroom_crypto::mac_finish(key, entry, params, state, data)
+                            }
+                            (true, true) => strongroom_crypto::mac_check(
+                                key, entry, params, state, data, signature,
+                            )
+                            .map(|()| Vec::new()),
+                        }
+                    })?;
+                ("MAC part", Some(Outcome::Data(Data { data })))
+            }
             Operation::Encrypt(request) => {
                 let mechanism = request.mechanism.as_ref();
                 let data =

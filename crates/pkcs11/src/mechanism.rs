@@ -22,7 +22,7 @@ use crate::module::wide;
 /// The longest initial value of AES key wrap that is looked at, in bytes.
 const KEY_WRAP_IV_BYTES_MAX: usize = 16;
 /// The longest IV (GCM allows any; real ones have 12 bytes).
-const IV_BYTES_MAX: usize = 256;
+const IV_BYTES_MAX: usize = 1024;
 /// The longest OAEP label, and the longest data shared by both sides of ECDH, in bytes.
 const LABEL_BYTES_MAX: usize = 16 * 1024;
 

@@ -198,7 +198,7 @@ impl Messages {
         direction: Direction,
         params: &MessageParams<'_>,
     ) -> Result<Vec<u8>> {
-        let given = params.nonce.at_most(256, CKR_MECHANISM_PARAM_INVALID)?.to_vec();
+        let given = params.nonce.at_most(1024, CKR_MECHANISM_PARAM_INVALID)?.to_vec();
         if direction == Direction::Decrypt || params.generator == CKG_NO_GENERATE {
             return Ok(given);
         }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use strongroom_crypto::mechanism::Kind;
-use strongroom_crypto::{Hash, Hasher, Scheme};
+use strongroom_crypto::{Hash, Hasher, MAC_PART_BYTES, Scheme};
 use strongroom_wire::limits::DATA_BYTES_MAX;
-use strongroom_wire::message::{self, Operation, Parameter, Sign};
+use strongroom_wire::message::{self, MacPart, Operation, Parameter, Sign, Verify};
 use zeroize::Zeroizing;
 
 use crate::abi::mechanism::Mechanism;
@@ -32,6 +32,12 @@ pub(crate) struct Signing {
     hash: Option<Hash>,
     /// The key's cipher's block, and so a whole CMAC, in bytes.
     block: usize,
+    /// Whether its data may come in more than one request.
+    in_parts: bool,
+    /// Whether it is checked.
+    verifies: bool,
+    /// The state of a MAC of which the first parts were sent, sealed by the HSM.
+    state: Vec<u8>,
     /// What Update calls gave; `None` before the first.
     gathered: Option<Gathered>,
     /// Whether C_Login with CKU_CONTEXT_SPECIFIC must come before it is used.
@@ -79,6 +85,9 @@ impl Signing {
             waits_for_pin: info.always_authenticate && usage == CKF_SIGN,
             info,
             hash,
+            in_parts: parsed.entry.has_mac_state(),
+            verifies: usage == CKF_VERIFY,
+            state: Vec::new(),
             block: if parsed.entry.key_type == Some(wide(CKK_DES3)) { 8 } else { 16 },
             gathered: None,
         };
@@ -125,28 +134,90 @@ impl Signing {
         self.hash.filter(|_| !self.kind.is_mac())
     }
 
-    /// Takes a piece of the data.
-    pub(crate) fn update(&mut self, data: Input<'_>) -> Result<()> {
+    /// Takes a piece of the data. What is more than one request of a MAC goes to the HSM.
+    pub(crate) fn update(
+        &mut self,
+        module: &Module,
+        session: &Session,
+        data: Input<'_>,
+    ) -> Result<()> {
         let hash = self.local_hash();
         let gathered = self.gathered.get_or_insert_with(|| match hash {
             Some(hash) => Gathered::Hash(Hasher::new(hash)),
             None => Gathered::Data(Zeroizing::default()),
         });
-        match gathered {
-            Gathered::Hash(hasher) => hasher.update(data.bytes()),
-            Gathered::Data(all) => {
-                let room = DATA_BYTES_MAX - all.len();
-                all.extend_from_slice(data.at_most(room, CKR_DATA_LEN_RANGE)?);
+        let all = match gathered {
+            Gathered::Hash(hasher) => {
+                hasher.update(data.bytes());
+                return Ok(());
             }
+            Gathered::Data(all) => all,
+        };
+        if !self.in_parts {
+            let room = DATA_BYTES_MAX - all.len();
+            all.extend_from_slice(data.at_most(room, CKR_DATA_LEN_RANGE)?);
+            return Ok(());
         }
+        let mut all = std::mem::take(&mut **all);
+        let mut rest = data.bytes();
+        while all.len() + rest.len() > DATA_BYTES_MAX {
+            let (now, later) = rest.split_at(DATA_BYTES_MAX - all.len());
+            all.extend_from_slice(now);
+            rest = later;
+            // The last request has a whole part at least.
+            let kept = all.split_off(DATA_BYTES_MAX - MAC_PART_BYTES);
+            let part = self.part(all, false, Vec::new());
+            let answer = module.hsm.data(session.handle, part);
+            self.state = key_info::used(module, self.key, answer)?;
+            all = kept;
+        }
+        all.extend_from_slice(rest);
+        self.gathered = Some(Gathered::Data(Zeroizing::new(all)));
         Ok(())
     }
 
+    /// A part of a MAC as it travels.
+    fn part(&mut self, data: Vec<u8>, last: bool, signature: Vec<u8>) -> Operation {
+        Operation::MacPart(MacPart {
+            handle: self.key,
+            mechanism: Some(self.mechanism()),
+            state: std::mem::take(&mut self.state),
+            data,
+            last,
+            verify: self.verifies,
+            signature,
+        })
+    }
+
+    /// What asks the HSM for the signature of a payload, or with `signature` for its check.
+    pub(crate) fn request(&mut self, payload: Payload, signature: Option<Vec<u8>>) -> Operation {
+        let Payload { data, prehashed } = payload;
+        if !self.state.is_empty() {
+            return self.part(data, true, signature.unwrap_or_default());
+        }
+        let (handle, mechanism) = (self.key, Some(self.mechanism()));
+        match signature {
+            None => Operation::Sign(Sign { handle, mechanism, data, prehashed }),
+            Some(signature) => {
+                Operation::Verify(Verify { handle, mechanism, data, prehashed, signature })
+            }
+        }
+    }
+
     /// All the data in one piece, for the HSM.
-    pub(crate) fn whole(&self, data: Input<'_>) -> Result<Payload> {
+    pub(crate) fn whole(
+        &mut self,
+        module: &Module,
+        session: &Session,
+        data: Input<'_>,
+    ) -> Result<Payload> {
         // PKCS#11 2.40, section 5.11, C_Sign: "cannot be used to terminate a multi-part operation".
         if self.gathered.is_some() {
             return Err(Ckr(CKR_OPERATION_ACTIVE));
+        }
+        if self.in_parts && data.len() > DATA_BYTES_MAX {
+            self.update(module, session, data)?;
+            return Ok(self.pieces());
         }
         Ok(match self.local_hash() {
             Some(hash) => Payload { data: hash.digest(data.bytes()), prehashed: true },
@@ -196,16 +267,16 @@ pub(crate) fn sign(
             return Ok(Progress::GoesOn);
         }
         operation::pin_given(sign.waits_for_pin)?;
-        let payload = sign.whole(data)?;
+        let payload = sign.whole(module, session, data)?;
         complete(module, session, sign, payload, output)
     })
 }
 
 /// C_SignUpdate.
-pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
+pub(crate) fn update(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
         operation::pin_given(sign.waits_for_pin)?;
-        sign.update(data)?;
+        sign.update(module, session, data)?;
         Ok(Progress::GoesOn)
     })
 }
@@ -225,16 +296,11 @@ pub(crate) fn finish(module: &Module, session: &Session, output: &mut Output<'_>
 pub(crate) fn complete(
     module: &Module,
     session: &Session,
-    sign: &Signing,
+    sign: &mut Signing,
     payload: Payload,
     output: &mut Output<'_>,
 ) -> Result<Progress> {
-    let request = Operation::Sign(Sign {
-        handle: sign.key,
-        mechanism: Some(sign.mechanism()),
-        data: payload.data,
-        prehashed: payload.prehashed,
-    });
+    let request = sign.request(payload, None);
     let answer = module.hsm.data(session.handle, request);
     let signature = key_info::used(module, sign.key, answer)?;
     output.write(&signature)?;

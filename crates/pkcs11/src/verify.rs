@@ -1,7 +1,6 @@
 //! Verifying signatures and MACs (PKCS#11 2.40, section 5.12).
 
 use cryptoki_sys::*;
-use strongroom_wire::message::{Operation, Verify};
 
 use crate::abi::mechanism::Mechanism;
 use crate::abi::raw::Input;
@@ -35,15 +34,15 @@ pub(crate) fn verify(
 ) -> Result<()> {
     operation::step(&mut session.operations().verify, |verify| {
         let signature = checked_length(verify, signature)?;
-        let payload = verify.whole(data)?;
+        let payload = verify.whole(module, session, data)?;
         complete(module, session, verify, payload, signature)
     })
 }
 
 /// C_VerifyUpdate.
-pub(crate) fn update(session: &Session, data: Input<'_>) -> Result<()> {
+pub(crate) fn update(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().verify, |verify| {
-        verify.update(data)?;
+        verify.update(module, session, data)?;
         Ok(Progress::GoesOn)
     })
 }
@@ -57,9 +56,6 @@ pub(crate) fn finish(module: &Module, session: &Session, signature: Input<'_>) -
     })
 }
 
-/// The signature, where it has the length that the key's signatures have: "If the signature can be
-/// seen to be invalid purely on the basis of its length, then CKR_SIGNATURE_LEN_RANGE should be
-/// returned" (section 5.12, C_Verify).
 /// A verification whose signature came first (PKCS#11 3.2, section 5.17).
 pub(crate) struct Given {
     verify: Signing,
@@ -88,15 +84,15 @@ pub(crate) fn init_signature(
 /// C_VerifySignature.
 pub(crate) fn signature(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().verify_signature, |given| {
-        let payload = given.verify.whole(data)?;
-        complete(module, session, &given.verify, payload, std::mem::take(&mut given.signature))
+        let payload = given.verify.whole(module, session, data)?;
+        complete(module, session, &mut given.verify, payload, std::mem::take(&mut given.signature))
     })
 }
 
 /// C_VerifySignatureUpdate.
-pub(crate) fn update_signature(session: &Session, data: Input<'_>) -> Result<()> {
+pub(crate) fn update_signature(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().verify_signature, |given| {
-        given.verify.update(data)?;
+        given.verify.update(module, session, data)?;
         Ok(Progress::GoesOn)
     })
 }
@@ -105,10 +101,13 @@ pub(crate) fn update_signature(session: &Session, data: Input<'_>) -> Result<()>
 pub(crate) fn finish_signature(module: &Module, session: &Session) -> Result<()> {
     operation::step(&mut session.operations().verify_signature, |given| {
         let payload = given.verify.pieces();
-        complete(module, session, &given.verify, payload, std::mem::take(&mut given.signature))
+        complete(module, session, &mut given.verify, payload, std::mem::take(&mut given.signature))
     })
 }
 
+/// The signature, where it has the length that the key's signatures have: "If the signature can be
+/// seen to be invalid purely on the basis of its length, then CKR_SIGNATURE_LEN_RANGE should be
+/// returned" (section 5.12, C_Verify).
 pub(crate) fn checked_length(verify: &Signing, signature: Input<'_>) -> Result<Vec<u8>> {
     if signature.len() != verify.signature_length() {
         return Err(Ckr(CKR_SIGNATURE_LEN_RANGE));
@@ -119,17 +118,11 @@ pub(crate) fn checked_length(verify: &Signing, signature: Input<'_>) -> Result<V
 pub(crate) fn complete(
     module: &Module,
     session: &Session,
-    verify: &Signing,
+    verify: &mut Signing,
     payload: Payload,
     signature: Vec<u8>,
 ) -> Result<Progress> {
-    let request = Operation::Verify(Verify {
-        handle: verify.key,
-        mechanism: Some(verify.mechanism()),
-        data: payload.data,
-        prehashed: payload.prehashed,
-        signature,
-    });
+    let request = verify.request(payload, Some(signature));
     match module.hsm.tell(session.handle, request) {
         // The key served; it is the signature that is wrong.
         Err(wrong @ Ckr(CKR_SIGNATURE_INVALID | CKR_SIGNATURE_LEN_RANGE)) => Err(wrong),
@@ -170,8 +163,8 @@ mod tests {
             [(CKM_ECDSA_SHA256, EC_PRIVATE, EC_PUBLIC), (CKM_SHA256_HMAC, GENERIC, GENERIC)];
         for (kind, signer, verifier) in pairs {
             begin_sign(&module, &session, kind, signer).unwrap();
-            sign::update(&session, input(b"some ")).unwrap();
-            sign::update(&session, input(b"data")).unwrap();
+            sign::update(&module, &session, input(b"some ")).unwrap();
+            sign::update(&module, &session, input(b"data")).unwrap();
             let (_, length, _) = output(None, |out| sign::finish(&module, &session, out));
             let signed = output(Some(length), |out| sign::finish(&module, &session, out));
             signed.0.unwrap();
@@ -250,11 +243,65 @@ mod tests {
         let data = input(b"data");
         let small = output(Some(63), |out| sign::sign(&module, &session, data, out));
         assert_eq!((small.0, small.1), (Err(Ckr(CKR_BUFFER_TOO_SMALL)), 64));
-        sign::update(&session, data).unwrap();
+        sign::update(&module, &session, data).unwrap();
         // A multi-part operation can't be ended by C_Sign.
         let mixed = output(Some(64), |out| sign::sign(&module, &session, data, out));
         assert_eq!(mixed.0, Err(Ckr(CKR_OPERATION_ACTIVE)));
         let after = output(Some(64), |out| sign::finish(&module, &session, out));
         assert_eq!(after.0, Err(Ckr(CKR_OPERATION_NOT_INITIALIZED)));
+    }
+
+    /// One request takes 1 MiB: what is longer goes in parts, whose state the HSM has sealed.
+    #[test]
+    fn a_mac_of_any_length_is_the_same_in_parts_of_any_size() {
+        use strongroom_crypto::mechanism::find;
+        use strongroom_crypto::{Key, Params};
+        use strongroom_wire::limits::DATA_BYTES_MAX;
+
+        let (module, session, fake) = fake::token();
+        let data: Vec<u8> = (0..3 * DATA_BYTES_MAX + 77).map(|at| (at * 7) as u8).collect();
+        let generic =
+            Key::from_secret(crate::module::wide(CKK_GENERIC_SECRET), vec![8; 40]).unwrap();
+        for (kind, handle) in [
+            (CKM_SHA_1_HMAC, GENERIC),
+            (CKM_SHA256_HMAC, GENERIC),
+            (CKM_SHA512_224_HMAC, GENERIC),
+            (CKM_AES_CMAC, fake::AES),
+        ] {
+            lock(&fake).asked.clear();
+            begin_sign(&module, &session, kind, handle).unwrap();
+            let sign_whole = |out: &mut crate::abi::raw::Output<'_>| {
+                sign::sign(&module, &session, input(&data), out)
+            };
+            let (_, length, _) = output(None, sign_whole);
+            let whole = output(Some(length), sign_whole);
+            assert_eq!((whole.0, &whole.2), (Ok(()), &at_once(kind, &data)), "{kind:#x}");
+            let parts = lock(&fake).asked.iter().filter(|asked| **asked == "MAC part").count();
+            assert_eq!(parts, 4, "three that go on, and the last");
+            for size in [DATA_BYTES_MAX, 1_000_003, 2 * DATA_BYTES_MAX + 1] {
+                begin_sign(&module, &session, kind, handle).unwrap();
+                for piece in data.chunks(size) {
+                    sign::update(&module, &session, input(piece)).unwrap();
+                }
+                let signed = output(Some(length), |out| sign::finish(&module, &session, out));
+                assert_eq!((signed.0, &signed.2), (Ok(()), &whole.2), "{kind:#x} {size}");
+            }
+            begin_verify(&module, &session, kind, handle).unwrap();
+            assert_eq!(verify(&module, &session, input(&data), input(&whole.2)), Ok(()));
+            begin_verify(&module, &session, kind, handle).unwrap();
+            let other = verify(&module, &session, input(&data[1..]), input(&whole.2));
+            assert_eq!(other, Err(Ckr(CKR_SIGNATURE_INVALID)));
+        }
+        // What fits one request is one request.
+        lock(&fake).asked.clear();
+        begin_sign(&module, &session, CKM_SHA256_HMAC, GENERIC).unwrap();
+        let fits = input(&data[..DATA_BYTES_MAX]);
+        let one = output(Some(32), |out| sign::sign(&module, &session, fits, out));
+        assert_eq!(one.2, at_once(CKM_SHA256_HMAC, &data[..DATA_BYTES_MAX]));
+        assert_eq!(lock(&fake).asked, ["sign"]);
+        // SHA-3's state can't be kept.
+        begin_sign(&module, &session, CKM_SHA3_256_HMAC, GENERIC).unwrap();
+        let long = output(Some(32), |out| sign::sign(&module, &session, input(&data), out));
+        assert_eq!(long.0, Err(Ckr(CKR_DATA_LEN_RANGE)));
     }
 }

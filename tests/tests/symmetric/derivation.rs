@@ -200,7 +200,7 @@ fn a_password_makes_a_key() {
     assert_eq!(
         module.value(session, key, CKA_VALUE),
         Ok(hex("55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
-             a9ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783"))
+             49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783"))
     );
     // Whoever knows the password knows the key.
     assert_eq!(module.value(session, key, CKA_LOCAL), Ok(vec![CK_FALSE]));

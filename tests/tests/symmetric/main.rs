@@ -11,6 +11,7 @@ use strongroom_tests::{
 mod ciphers;
 mod derivation;
 mod macs;
+mod messages;
 mod wrapping;
 
 /// A logged-in session of the one token that these tests share.

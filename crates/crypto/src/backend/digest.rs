@@ -132,6 +132,134 @@ pub(crate) fn hmac(
     Ok(length as usize)
 }
 
+/// What an HMAC that goes on from `state` (or from the beginning) gives: its state after `data`, which
+/// is whole blocks of 128 bytes, or with `last` its tag.
+///
+/// The state is the inner hash between two blocks: the bytes hashed so far, key block included, in 8
+/// bytes, little-endian, then the chaining value. SHA-3, whose state aws-lc keeps to itself, has none.
+pub(crate) fn hmac_part(
+    hash: Hash,
+    key: &[u8],
+    state: Option<&[u8]>,
+    data: &[u8],
+    last: bool,
+) -> Result<SecretBytes, Failed> {
+    if chaining_words(hash).is_none() || !(last || data.len().is_multiple_of(128)) {
+        return Err(Failed);
+    }
+    let mut tag = SecretBytes::zeroed(hash.len());
+    let mut length: c_uint = 0;
+    // SAFETY: the context is fresh, ours and initialised; key and data are read by their lengths; the tag
+    // has the hash's length. The context's hash is of the family that its union is accessed as.
+    unsafe {
+        let context = Owned::new(sys::HMAC_CTX_new())?;
+        let at = context.as_ptr();
+        let (key_start, engine) = (key.as_ptr().cast(), ptr::null_mut());
+        ok(sys::HMAC_Init_ex(at, key_start, key.len(), description(hash), engine))?;
+        // Of nothing: from here on the context counts as one in progress.
+        ok(sys::HMAC_Update(at, data.as_ptr(), 0))?;
+        if let Some(state) = state {
+            restore(hash, &mut (*at).md_ctx, state)?;
+        }
+        ok(sys::HMAC_Update(at, data.as_ptr(), data.len()))?;
+        if !last {
+            return save(hash, &(*at).md_ctx);
+        }
+        ok(sys::HMAC_Final(at, tag.as_mut_bytes().as_mut_ptr(), &mut length))?;
+    }
+    if length as usize == tag.len() { Ok(tag) } else { Err(Failed) }
+}
+
+/// The chaining value's words and their bytes.
+fn chaining_words(hash: Hash) -> Option<(usize, usize)> {
+    match hash {
+        Hash::Sha1 => Some((5, 4)),
+        Hash::Sha224 | Hash::Sha256 => Some((8, 4)),
+        Hash::Sha384 | Hash::Sha512 | Hash::Sha512_224 | Hash::Sha512_256 => Some((8, 8)),
+        Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 => None,
+    }
+}
+
+/// Puts a state of [`save`] into a context.
+///
+/// # Safety
+/// The context is one of `hash`.
+unsafe fn restore(hash: Hash, context: &mut sys::md_ctx_union, state: &[u8]) -> Result<(), Failed> {
+    let (words, width) = chaining_words(hash).ok_or(Failed)?;
+    let (count, chaining) = state.split_first_chunk::<8>().ok_or(Failed)?;
+    if chaining.len() != words * width {
+        return Err(Failed);
+    }
+    let bits = u64::from_le_bytes(*count).checked_mul(8).ok_or(Failed)?;
+    let narrow = || {
+        chaining.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap_or([0; 4])))
+    };
+    // SAFETY: by this function's contract the union holds the hash's own context.
+    unsafe {
+        match (words, width) {
+            (5, _) => {
+                let context = &mut context.sha1;
+                context.h.iter_mut().zip(narrow()).for_each(|(to, from)| *to = from);
+                (context.Nl, context.Nh, context.num) = (bits as u32, (bits >> 32) as u32, 0);
+            }
+            (_, 4) => {
+                let context = &mut context.sha256;
+                context.h.iter_mut().zip(narrow()).for_each(|(to, from)| *to = from);
+                (context.Nl, context.Nh, context.num) = (bits as u32, (bits >> 32) as u32, 0);
+            }
+            _ => {
+                let context = &mut context.sha512;
+                for (to, from) in context.h.iter_mut().zip(chaining.chunks_exact(8)) {
+                    *to = u64::from_le_bytes(from.try_into().unwrap_or([0; 8]));
+                }
+                (context.Nl, context.Nh, context.num) = (bits, 0, 0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The state of a context that stands between two blocks.
+///
+/// # Safety
+/// The context is one of `hash`.
+unsafe fn save(hash: Hash, context: &sys::md_ctx_union) -> Result<SecretBytes, Failed> {
+    let (words, width) = chaining_words(hash).ok_or(Failed)?;
+    let mut state = SecretBytes::zeroed(8 + words * width);
+    // SAFETY: by this function's contract the union holds the hash's own context.
+    let (bits, within) = unsafe {
+        let out = state.as_mut_bytes();
+        let put = |out: &mut [u8], words: &[u32]| {
+            for (to, from) in out.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&from.to_le_bytes());
+            }
+        };
+        match (words, width) {
+            (5, _) => {
+                put(&mut out[8..], &context.sha1.h);
+                let (low, high) = (context.sha1.Nl, context.sha1.Nh);
+                (u64::from(high) << 32 | u64::from(low), context.sha1.num)
+            }
+            (_, 4) => {
+                put(&mut out[8..], &context.sha256.h);
+                let (low, high) = (context.sha256.Nl, context.sha256.Nh);
+                (u64::from(high) << 32 | u64::from(low), context.sha256.num)
+            }
+            _ => {
+                for (to, from) in out[8..].chunks_exact_mut(8).zip(&context.sha512.h) {
+                    to.copy_from_slice(&from.to_le_bytes());
+                }
+                (context.sha512.Nl, context.sha512.num)
+            }
+        }
+    };
+    if within != 0 {
+        return Err(Failed);
+    }
+    state.as_mut_bytes()[..8].copy_from_slice(&(bits / 8).to_le_bytes());
+    Ok(state)
+}
+
 /// HKDF-SHA256 (RFC 5869, extract and expand) with an empty salt.
 pub(crate) fn hkdf_sha256(key: &[u8], info: &[u8], out: &mut [u8]) -> Result<(), Failed> {
     // SAFETY: all slices are read or written by their lengths; a null salt has length 0.

@@ -75,6 +75,7 @@ release! {
     EVP_MD_CTX by EVP_MD_CTX_free,
     EVP_PKEY by EVP_PKEY_free,
     EVP_PKEY_CTX by EVP_PKEY_CTX_free,
+    HMAC_CTX by HMAC_CTX_free,
     RSA by RSA_free,
 }
 

@@ -377,7 +377,7 @@ impl Kind {
                 "Digests are made in the library and need no login."),
             Self::AesGcm => facts(Family::Aes, AES, Form::Gcm, Sealed(0),
                 "CKM_AES_GCM in personality `cloudhsm`: the HSM makes the IV. Give 12 zero bytes, into \
-                 which it is written. In personality `token` the caller's IV counts, of 1 to 256 bytes. \
+                 which it is written. In personality `token` the caller's IV counts, of 1 to 1,024 bytes. \
                  ulTagBits is a multiple of 8 up to 128. Ciphertext and tag are one piece; decryption \
                  gives nothing before the tag is checked."),
             Self::AesGcmWithIv => facts(Family::Aes, AES, Form::Gcm, Sealed(12),

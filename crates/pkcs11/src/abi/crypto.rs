@@ -133,10 +133,12 @@ transform! {
 
 take! {
     C_DigestUpdate: |_, session, data| digest::update(session, data);
-    C_SignUpdate: |_, session, data| sign::update(session, data);
-    C_VerifyUpdate: |_, session, data| verify::update(session, data);
+    C_SignUpdate: |module, session, data| sign::update(module, session, data);
+    C_VerifyUpdate: |module, session, data| verify::update(module, session, data);
     C_VerifySignature: |module, session, data| verify::signature(module, session, data);
-    C_VerifySignatureUpdate: |_, session, data| verify::update_signature(session, data);
+    C_VerifySignatureUpdate: |module, session, data| {
+        verify::update_signature(module, session, data)
+    };
     C_VerifyFinal: |module, session, signature| verify::finish(module, session, signature);
 }
 

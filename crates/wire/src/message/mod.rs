@@ -69,7 +69,7 @@ pub struct Request {
     /// What to do.
     #[prost(
         oneof = "Operation",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 60, 61"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 60, 61, 70"
     )]
     pub operation: Option<Operation>,
 }
@@ -206,6 +206,9 @@ pub enum Operation {
     /// C_DecapsulateKey.
     #[prost(message, tag = "61")]
     DecapsulateKey(DecapsulateKey),
+    /// A part of a MAC.
+    #[prost(message, tag = "70")]
+    MacPart(MacPart),
 }
 
 impl Operation {
@@ -280,7 +283,7 @@ pub enum Outcome {
     /// To [`Login`].
     #[prost(message, tag = "18")]
     Login(LoginReply),
-    /// To [`Random`], [`Decrypt`], [`WrapKey`].
+    /// To [`Random`], [`Decrypt`], [`MacPart`], [`WrapKey`].
     #[prost(message, tag = "21")]
     Data(Data),
     /// To [`GenerateKey`], [`CreateObject`], [`CopyObject`], [`UnwrapKey`], [`DeriveKey`],

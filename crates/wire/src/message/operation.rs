@@ -51,6 +51,34 @@ pub struct Verify {
     pub signature: Vec<u8>,
 }
 
+/// A part of a MAC whose data is longer than one request. Between two parts the client keeps its state,
+/// sealed by the HSM, so that another one can go on.
+#[derive(PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct MacPart {
+    /// The key.
+    #[prost(uint64, tag = "1")]
+    pub handle: u64,
+    /// How.
+    #[prost(message, optional, tag = "2")]
+    pub mechanism: Option<Mechanism>,
+    /// What the part before answered; empty for the first.
+    #[prost(bytes = "vec", tag = "3")]
+    pub state: Vec<u8>,
+    /// The part's data: whole blocks of 128 bytes, but for the last.
+    #[prost(bytes = "vec", tag = "4")]
+    pub data: Vec<u8>,
+    /// Whether it is the last.
+    #[prost(bool, tag = "5")]
+    pub last: bool,
+    /// Whether the MAC is checked (CKA_VERIFY) and not made (CKA_SIGN).
+    #[prost(bool, tag = "6")]
+    pub verify: bool,
+    /// What the last part is checked against.
+    #[prost(bytes = "vec", tag = "7")]
+    pub signature: Vec<u8>,
+}
+
 /// C_Encrypt, in one shot.
 #[derive(PartialEq, Message)]
 #[prost(skip_debug)]
@@ -219,6 +247,7 @@ pub struct MechanismsReply {
 secret_messages! {
     Sign: data;
     Verify: data;
+    MacPart: data;
     Encrypt: data;
     Data: data;
 }
