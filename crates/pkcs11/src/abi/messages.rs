@@ -138,9 +138,9 @@ macro_rules! whole {
         ) -> CK_RV {
             with_session(stringify!($name), session, |module, session| {
                 let operation = message::operation(session, $direction)?;
+                let at = (parameter, parameter_length);
                 // SAFETY: PKCS#11's contract.
-                let params =
-                    unsafe { MessageParams::new(operation, parameter, parameter_length)? };
+                let params = unsafe { MessageParams::new(operation, at.0, at.1)? };
                 // SAFETY: PKCS#11's contract.
                 let aad = unsafe { Input::new(aad, aad_length)? };
                 // SAFETY: PKCS#11's contract.
@@ -175,9 +175,9 @@ macro_rules! begin {
         ) -> CK_RV {
             with_session(stringify!($name), session, |module, session| {
                 let operation = message::operation(session, $direction)?;
+                let at = (parameter, parameter_length);
                 // SAFETY: PKCS#11's contract.
-                let params =
-                    unsafe { MessageParams::new(operation, parameter, parameter_length)? };
+                let params = unsafe { MessageParams::new(operation, at.0, at.1)? };
                 // SAFETY: PKCS#11's contract.
                 let aad = unsafe { Input::new(aad, aad_length)? };
                 message::begin(module, session, $direction, &params, aad)
@@ -211,9 +211,9 @@ macro_rules! next {
         ) -> CK_RV {
             with_session(stringify!($name), session, |module, session| {
                 let operation = message::operation(session, $direction)?;
+                let at = (parameter, parameter_length);
                 // SAFETY: PKCS#11's contract.
-                let params =
-                    unsafe { MessageParams::new(operation, parameter, parameter_length)? };
+                let params = unsafe { MessageParams::new(operation, at.0, at.1)? };
                 // SAFETY: PKCS#11's contract.
                 let data = unsafe { Input::new(data, data_length)? };
                 // SAFETY: PKCS#11's contract.
