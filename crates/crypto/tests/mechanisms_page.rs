@@ -45,7 +45,6 @@ const FOOT: &str = "
 | DES with one key, RC2, RC4, MD2, MD5 and what uses them | broken |
 | SHAKE as a digest | PKCS#11 has no mechanism for it; CKM_SHAKE_…_KEY_DERIVATION is there |
 | HMAC of SHA-3, GMAC, and CMAC of triple-DES over more than 1 MiB | the backend keeps their state to itself |
-| message-based signatures (C_MessageSignInit, …) | answer CKR_FUNCTION_NOT_SUPPORTED |
 
 CloudHSM's limits of some 16 KB for HMAC, AES-CBC and AES-GCM are not imposed: a program that keeps them finds no
 difference.

@@ -86,7 +86,7 @@ pub(crate) fn sign(
     if !output.announce(signing.signature_length())? {
         return Ok(());
     }
-    let payload = signing.whole(data)?;
+    let payload = signing.whole(module, session, data)?;
     sign::complete(module, session, signing, payload, output).map(drop)
 }
 
@@ -113,12 +113,12 @@ pub(crate) fn next_sign(
     let signing = messages.in_message()?;
     without_parameter(parameter)?;
     let Some(output) = output else {
-        return signing.update(data);
+        return signing.update(module, session, data);
     };
     if !output.announce(signing.signature_length())? {
         return Ok(());
     }
-    let taken = signing.update(data);
+    let taken = signing.update(module, session, data);
     let payload = signing.pieces();
     let signed = taken.and_then(|()| sign::complete(module, session, signing, payload, output));
     messages.begun = false;
@@ -157,7 +157,7 @@ pub(crate) fn verify(
     let signing = active(&mut operations.message_verify)?.between_messages()?;
     without_parameter(parameter)?;
     let signature = verify::checked_length(signing, signature)?;
-    let payload = signing.whole(data)?;
+    let payload = signing.whole(module, session, data)?;
     verify::complete(module, session, signing, payload, signature).map(drop)
 }
 
@@ -184,13 +184,15 @@ pub(crate) fn next_verify(
     let signing = messages.in_message()?;
     without_parameter(parameter)?;
     let Some(signature) = signature else {
-        return signing.update(data);
+        return signing.update(module, session, data);
     };
-    let checked = signing.update(data).and_then(|()| verify::checked_length(signing, signature));
+    let checked = signing
+        .update(module, session, data)
+        .and_then(|()| verify::checked_length(signing, signature));
     let payload = signing.pieces();
     messages.begun = false;
     let signature = checked?;
-    verify::complete(module, session, &messages.signing, payload, signature).map(drop)
+    verify::complete(module, session, &mut messages.signing, payload, signature).map(drop)
 }
 
 /// C_MessageVerifyFinal.

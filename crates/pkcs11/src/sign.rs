@@ -142,6 +142,10 @@ impl Signing {
         data: Input<'_>,
     ) -> Result<()> {
         let hash = self.local_hash();
+        if self.gathered.is_none() {
+            // A message before this one may have failed between two parts.
+            self.state.clear();
+        }
         let gathered = self.gathered.get_or_insert_with(|| match hash {
             Some(hash) => Gathered::Hash(Hasher::new(hash)),
             None => Gathered::Data(Zeroizing::default()),
@@ -215,6 +219,7 @@ impl Signing {
         if self.gathered.is_some() {
             return Err(Ckr(CKR_OPERATION_ACTIVE));
         }
+        self.state.clear();
         if self.in_parts && data.len() > DATA_BYTES_MAX {
             self.update(module, session, data)?;
             return Ok(self.pieces());
