@@ -80,6 +80,63 @@ impl Module {
         Ok(value)
     }
 
+    /// C_CopyObject.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn copy(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called<CK_OBJECT_HANDLE> {
+        let mut handle = 0;
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_CopyObject(session, object, start, count, &mut handle))?;
+        Ok(handle)
+    }
+
+    /// C_SetAttributeValue.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn set(
+        &self,
+        session: CK_SESSION_HANDLE,
+        object: CK_OBJECT_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Called {
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_SetAttributeValue(session, object, start, count))
+    }
+
+    /// C_FindObjectsInit and C_FindObjectsFinal: whether a template can be searched by.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn find_by(&self, session: CK_SESSION_HANDLE, template: &[CK_ATTRIBUTE]) -> Called {
+        let (start, count) = (template.as_ptr().cast_mut(), template.len() as CK_ULONG);
+        call!(self, C_FindObjectsInit(session, start, count))?;
+        call!(self, C_FindObjectsFinal(session))
+    }
+
+    /// C_GetMechanismList and C_GetMechanismInfo: each mechanism with its flags.
+    ///
+    /// # Errors
+    /// The code of either.
+    pub fn mechanisms(&self) -> Called<Vec<(CK_MECHANISM_TYPE, CK_FLAGS)>> {
+        let mut kinds = [0; 1024];
+        let mut count = kinds.len() as CK_ULONG;
+        call!(self, C_GetMechanismList(self.slot(), kinds.as_mut_ptr(), &mut count))?;
+        let mut all = Vec::new();
+        for kind in &kinds[..count as usize] {
+            let mut info = CK_MECHANISM_INFO::default();
+            call!(self, C_GetMechanismInfo(self.slot(), *kind, &mut info))?;
+            all.push((*kind, info.flags));
+        }
+        Ok(all)
+    }
+
     /// C_DeriveKey.
     ///
     /// # Errors

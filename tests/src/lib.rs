@@ -14,6 +14,7 @@ mod process;
 mod program;
 mod region;
 mod scratch;
+mod suites;
 mod token;
 
 pub use c_program::compile;
@@ -26,6 +27,7 @@ pub use process::{command_line, hsm_process, kill_hard, signal, spawn, stop};
 pub use program::{Program, program, release};
 pub use region::Region;
 pub use scratch::Scratch;
+pub use suites::{GoSuite, PythonSuite, kept, python_with, skipped};
 pub use token::{LocalToken, SO_PIN, USER_PIN};
 
 /// Whether the long forms of the tests were asked for (`cargo xtask test --full`).

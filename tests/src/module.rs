@@ -172,6 +172,22 @@ impl Module {
         call!(self, C_Login(session, CKU_USER, pin.as_mut_ptr(), pin.len() as CK_ULONG))
     }
 
+    /// C_Logout.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn logout(&self, session: CK_SESSION_HANDLE) -> Called {
+        call!(self, C_Logout(session))
+    }
+
+    /// C_CloseSession.
+    ///
+    /// # Errors
+    /// Its code.
+    pub fn close(&self, session: CK_SESSION_HANDLE) -> Called {
+        call!(self, C_CloseSession(session))
+    }
+
     /// C_GenerateKeyPair of RSA-2048 for signatures; the private key's handle last.
     ///
     /// # Errors

@@ -30,12 +30,21 @@ impl LocalToken {
     /// Where pkcs11-tool fails.
     #[must_use]
     pub fn initialised(name: &str) -> Self {
+        Self::with_pins(name, SO_PIN, USER_PIN)
+    }
+
+    /// As [`LocalToken::initialised`], for a program that has PINs of its own.
+    ///
+    /// # Panics
+    /// Where pkcs11-tool fails.
+    #[must_use]
+    pub fn with_pins(name: &str, so_pin: &str, user_pin: &str) -> Self {
         let token = Self::fresh(name);
-        token.tool().args(["--init-token", "--label", name, "--so-pin", SO_PIN]).ok();
+        token.tool().args(["--init-token", "--label", name, "--so-pin", so_pin]).ok();
         token
             .tool()
-            .args(["--login", "--login-type", "so", "--so-pin", SO_PIN])
-            .args(["--init-pin", "--new-pin", USER_PIN])
+            .args(["--login", "--login-type", "so", "--so-pin", so_pin])
+            .args(["--init-pin", "--new-pin", user_pin])
             .ok();
         token
     }

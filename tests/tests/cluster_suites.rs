@@ -9,7 +9,9 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom_tests::{Program, Region, StopAtEnd, full, kill_hard, program};
+use strongroom_tests::{
+    GoSuite, Program, PythonSuite, Region, StopAtEnd, full, kill_hard, program,
+};
 
 /// Between two kills at least.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -21,11 +23,11 @@ fn programs_of_others_do_not_notice_that_hsms_are_killed() {
         return;
     }
     let region = Region::cluster("suites", 3);
-    let python = Python::installed();
-    let go = Go::built(&region);
+    let python = PythonSuite::installed();
+    let go = crypto11(&region);
     let kills = while_hsms_are_killed(&region, || {
-        python.run(&region);
-        go.run(&region);
+        python.run(|name| with_token(&region, name), "python-pkcs11.skip");
+        assert!(go.run(|name| region.program(name), "crypto11.skip") > 30);
         sign_ssh_certificates(&region);
         serve_tls(&region);
     });
@@ -56,72 +58,6 @@ fn while_hsms_are_killed(region: &Region, work: impl FnOnce()) -> usize {
     })
 }
 
-/// Where what the package registries give is kept between runs.
-fn kept(name: &str) -> PathBuf {
-    let path = strongroom_tests::release().parent().expect("target").join("suites").join(name);
-    std::fs::create_dir_all(&path).expect("a folder");
-    path
-}
-
-/// The names in a list of `tests/suites`; what begins with `#` is a reason.
-fn skipped(list: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites").join(list);
-    let text = std::fs::read_to_string(&path).expect("a list of what is left out");
-    let names = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    names.map(str::to_owned).collect()
-}
-
-/// python-pkcs11 with its own tests.
-struct Python {
-    folder: PathBuf,
-}
-
-impl Python {
-    /// With its dependencies, from PyPI.
-    fn installed() -> Self {
-        let folder = kept("python-pkcs11-0.10.1");
-        let ready = folder.join("ready");
-        if !ready.exists() {
-            program("python3").args(["-m", "venv"]).arg(folder.join("venv")).ok();
-            let pip = || program(folder.join("venv/bin/pip").to_str().expect("a path"));
-            pip()
-                .args(["-q", "install", "python-pkcs11==0.10.1", "pytest==9.2.0"])
-                .args(["parameterized==0.9.0", "cryptography==50.0.2"])
-                .ok();
-            let sources = "python-pkcs11==0.10.1";
-            pip()
-                .args(["-q", "download", "--no-deps", "--no-binary", ":all:", sources, "-d"])
-                .arg(&folder)
-                .ok();
-            program("tar")
-                .args(["-x", "-f"])
-                .arg(folder.join("python_pkcs11-0.10.1.tar.gz"))
-                .args(["--strip-components", "1", "-C"])
-                .arg(&folder)
-                .arg("python_pkcs11-0.10.1/tests")
-                .ok();
-            std::fs::write(&ready, "").expect("a mark");
-        }
-        Self { folder }
-    }
-
-    fn run(&self, region: &Region) {
-        let python = self.folder.join("venv/bin/python");
-        let mut suite = with_token(region, python.to_str().expect("a path"))
-            .dir(&self.folder)
-            .args(["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests"]);
-        for name in skipped("python-pkcs11.skip") {
-            suite = suite.args(["--deselect", &name]);
-        }
-        let said = suite.text();
-        let counts = said.lines().last().unwrap_or_default();
-        assert!(counts.contains(" passed"), "{said}");
-        // What leaves itself out is named in the list too.
-        assert!(!counts.contains(" skipped"), "{said}");
-        println!("python-pkcs11: {counts}");
-    }
-}
-
 /// A program that sees the region's token as the suites want it named.
 fn with_token(region: &Region, name: &str) -> Program {
     region
@@ -129,66 +65,22 @@ fn with_token(region: &Region, name: &str) -> Program {
         .env("PKCS11_MODULE", region.variable("STRONGROOM_PKCS11"))
         .env("PKCS11_TOKEN_LABEL", "hsm1")
         .env("PKCS11_TOKEN_PIN", region.variable("CLOUDHSM_PIN"))
-        .env("OPENSSL_PATH", "/usr/bin")
 }
 
-/// crypto11 with its own tests.
-struct Go {
-    folder: PathBuf,
-}
-
-impl Go {
-    /// Built from the Go module proxy.
-    fn built(region: &Region) -> Self {
-        let folder = kept("crypto11-1.2.5");
-        let sources = folder.join("sources");
-        if !folder.join("crypto11.test").exists() {
-            let go = || {
-                program("go")
-                    .env("GOPATH", folder.join("go"))
-                    .env("GOCACHE", folder.join("cache"))
-                    .env("GOFLAGS", "-mod=mod")
-                    .env("GO111MODULE", "on")
-            };
-            let module = "github.com/ThalesGroup/crypto11@v1.2.5";
-            let told = go().dir(&folder).args(["mod", "download", "-json", module]).text();
-            let told: serde_json::Value = serde_json::from_str(&told).expect("JSON of go");
-            let downloaded = told["Dir"].as_str().expect("a folder").to_owned();
-            program("cp").arg("-r").arg(downloaded).arg(&sources).ok();
-            program("chmod").args(["-R", "u+w"]).arg(&sources).ok();
-            go().dir(&sources).args(["test", "-c", "-o", "../crypto11.test", "."]).ok();
-        }
-        let configuration = serde_json::json!({
-            "Path": region.variable("STRONGROOM_PKCS11"),
-            "TokenLabel": "hsm1",
-            "Pin": region.variable("CLOUDHSM_PIN"),
-            // By default it opens as many as the token allows, which are then too many by those of a
-            // context that one of the tests never closes.
-            "MaxSessions": 512,
-        });
-        std::fs::write(sources.join("config"), configuration.to_string()).expect("a configuration");
-        Self { folder }
-    }
-
-    fn run(&self, region: &Region) {
-        let suite = self.folder.join("crypto11.test");
-        let suite = suite.to_str().expect("a path");
-        let sources = self.folder.join("sources");
-        let listed = region.program(suite).dir(&sources).args(["-test.list", "^Test"]).text();
-        let skipped = skipped("crypto11.skip");
-        let wanted: Vec<&str> =
-            listed.lines().filter(|name| !skipped.iter().any(|skip| skip == name)).collect();
-        assert!(wanted.len() > 30, "{listed}");
-        let pattern = format!("^({})$", wanted.join("|"));
-        let said = region
-            .program(suite)
-            .dir(&sources)
-            .args(["-test.run", &pattern, "-test.v", "-test.timeout", "5m"])
-            .text();
-        let passed = said.lines().filter(|line| line.starts_with("--- PASS")).count();
-        assert_eq!(passed, wanted.len(), "{said}");
-        println!("crypto11: {passed} passed");
-    }
+/// crypto11's tests, told of the region's token.
+fn crypto11(region: &Region) -> GoSuite {
+    let suite = GoSuite::built("crypto11", "github.com/ThalesGroup/crypto11", "1.2.5");
+    let configuration = serde_json::json!({
+        "Path": region.variable("STRONGROOM_PKCS11"),
+        "TokenLabel": "hsm1",
+        "Pin": region.variable("CLOUDHSM_PIN"),
+        // By default it opens as many as the token allows, which are then too many by those of a
+        // context that one of the tests never closes.
+        "MaxSessions": 512,
+    });
+    std::fs::write(suite.sources.join("config"), configuration.to_string())
+        .expect("a configuration");
+    suite
 }
 
 /// OpenSSH's certificate authority with its key in the HSM, twenty certificates.

@@ -174,6 +174,13 @@ impl Connection {
                 let becomes_token =
                     template.iter().any(|a| a.kind == CKA_TOKEN && a.as_boolean() == Some(true));
                 if becomes_token {
+                    if template.iter().any(|a| a.kind == CKA_TOKEN && a.as_boolean() != Some(true))
+                    {
+                        return Err(Error::caller(
+                            CKR_TEMPLATE_INCONSISTENT,
+                            "CKA_TOKEN can't be true and something else",
+                        ));
+                    }
                     return self.keep(&session, template).map(Some);
                 }
                 self.set_session_attributes(&session, &template)?;

@@ -127,6 +127,11 @@ impl Cipher {
         })
     }
 
+    /// Which way it goes.
+    pub(crate) fn direction(&self) -> Direction {
+        self.direction
+    }
+
     /// Whether an Update call was made.
     pub(crate) fn in_parts(&self) -> bool {
         self.in_parts

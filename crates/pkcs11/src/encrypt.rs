@@ -18,7 +18,8 @@ fn place(operations: &mut Operations, direction: Direction) -> &mut Option<Ciphe
     }
 }
 
-fn target<'a>(module: &'a Module, session: &Session) -> Target<'a> {
+/// Where shots of a session go.
+pub(crate) fn target<'a>(module: &'a Module, session: &Session) -> Target<'a> {
     Target { module, session: session.handle }
 }
 
@@ -64,16 +65,35 @@ pub(crate) fn update(
     data: Input<'_>,
     output: &mut Output<'_>,
 ) -> Result<()> {
-    operation::step(place(&mut session.operations(), direction), |cipher| {
+    let mut operations = session.operations();
+    let place = place(&mut operations, direction);
+    update_beside(target(module, session), place, data, output, |_| Ok(()))
+}
+
+/// C_EncryptUpdate and C_DecryptUpdate with the operation in hand; where they process `data`,
+/// `beside` gets the plaintext of this call, once.
+pub(crate) fn update_beside(
+    target: Target<'_>,
+    place: &mut Option<Cipher>,
+    data: Input<'_>,
+    output: &mut Output<'_>,
+    beside: impl FnOnce(&[u8]) -> Result<()>,
+) -> Result<()> {
+    operation::step(place, |cipher| {
         // CloudHSM: C_EncryptUpdate and C_DecryptUpdate with GCM are CKR_MECHANISM_INVALID.
-        if module.is_cloudhsm() && cipher.is_gcm() {
+        if target.module.is_cloudhsm() && cipher.is_gcm() {
             return Err(Ckr(CKR_MECHANISM_INVALID));
         }
         operation::pin_given(cipher.waits_for_pin)?;
         if !output.announce(cipher.update_length(data.len()))? {
             return Ok(Progress::GoesOn);
         }
-        let result = cipher.update(target(module, session), data.bytes())?;
+        let result = cipher.update(target, data.bytes())?;
+        // Before anything is written: data and output may be the same memory.
+        match cipher.direction() {
+            Direction::Encrypt => beside(data.bytes())?,
+            Direction::Decrypt => beside(&result)?,
+        }
         output.write(&result)?;
         Ok(Progress::GoesOn)
     })

@@ -30,6 +30,10 @@ pub(crate) const EC_PRIVATE: CK_OBJECT_HANDLE = 13;
 pub(crate) const EC_PUBLIC: CK_OBJECT_HANDLE = 14;
 /// The handle of every copy.
 pub(crate) const COPY: CK_OBJECT_HANDLE = 98;
+/// The AES key itself.
+pub(crate) const AES_VALUE: [u8; 32] = [7; 32];
+/// The generic secret itself.
+pub(crate) const GENERIC_VALUE: [u8; 40] = [8; 40];
 /// The only right password.
 pub(crate) const PASSWORD: &[u8] = b"password";
 
@@ -44,6 +48,8 @@ pub(crate) struct State {
     pub(crate) forbidden: Vec<u64>,
     /// Whether keys have CKA_ALWAYS_AUTHENTICATE.
     pub(crate) always_authenticate: bool,
+    /// Whether the values of secret keys may be read.
+    pub(crate) readable: bool,
     /// Handles that a search finds.
     pub(crate) findable: Vec<u64>,
 }
@@ -62,8 +68,8 @@ pub(crate) fn module(personality: Personality) -> (Module, Arc<Mutex<State>>) {
         Key::from_stored(KeyKind::EcPrivate(strongroom_crypto::Curve::P256), &[0x5a; 32]).unwrap();
     let public = private.public_key().unwrap();
     let keys = [
-        (AES, Key::from_secret(wide(CKK_AES), vec![7; 32]).unwrap()),
-        (GENERIC, Key::from_secret(wide(CKK_GENERIC_SECRET), vec![8; 40]).unwrap()),
+        (AES, Key::from_secret(wide(CKK_AES), AES_VALUE.to_vec()).unwrap()),
+        (GENERIC, Key::from_secret(wide(CKK_GENERIC_SECRET), GENERIC_VALUE.to_vec()).unwrap()),
         (EC_PRIVATE, private),
         (EC_PUBLIC, public),
     ];
@@ -146,6 +152,10 @@ impl Fake {
                 | CKA_TOKEN,
                 _,
             ) => Some(vec![u8::from(!lock(&self.state).forbidden.contains(&kind))]),
+            (CKA_VALUE, KeyKind::Secret(_)) if lock(&self.state).readable => {
+                let aes = key_type == wide(CKK_AES);
+                Some(if aes { AES_VALUE.to_vec() } else { GENERIC_VALUE.to_vec() })
+            }
             (CKA_ALWAYS_AUTHENTICATE, KeyKind::EcPrivate(_)) => {
                 Some(vec![u8::from(lock(&self.state).always_authenticate)])
             }

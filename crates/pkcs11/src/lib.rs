@@ -8,8 +8,8 @@
 //! - `abi`: the C functions and everything that touches the caller's memory; nearly all
 //!   `unsafe` code is there.
 //! - One safe module for each chapter of the standard: `general`, `slot`, `session`,
-//!   `login`, `object`, `encrypt` (with `cipher`), `digest`, `sign`, `verify`, `key`,
-//!   `random`.
+//!   `login`, `object`, `encrypt` (with `cipher`), `digest`, `sign`, `verify`, `dual`,
+//!   `key`, `random`.
 //! - What they share: `module` (the state between C_Initialize and C_Finalize), `hsm` (the HSM
 //!   as a trait), `operation` (what a session has under way), `mechanism` and `template`
 //!   (from C's form to the wire's), `key_info` (what is remembered of keys), `error`.
@@ -18,6 +18,7 @@
 mod abi;
 mod cipher;
 mod digest;
+mod dual;
 mod encrypt;
 mod error;
 #[cfg(test)]

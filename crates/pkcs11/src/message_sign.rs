@@ -113,12 +113,12 @@ pub(crate) fn next_sign(
     let signing = messages.in_message()?;
     without_parameter(parameter)?;
     let Some(output) = output else {
-        return signing.update(module, session, data);
+        return signing.update(module, session, data.bytes());
     };
     if !output.announce(signing.signature_length())? {
         return Ok(());
     }
-    let taken = signing.update(module, session, data);
+    let taken = signing.update(module, session, data.bytes());
     let payload = signing.pieces();
     let signed = taken.and_then(|()| sign::complete(module, session, signing, payload, output));
     messages.begun = false;
@@ -184,10 +184,10 @@ pub(crate) fn next_verify(
     let signing = messages.in_message()?;
     without_parameter(parameter)?;
     let Some(signature) = signature else {
-        return signing.update(module, session, data);
+        return signing.update(module, session, data.bytes());
     };
     let checked = signing
-        .update(module, session, data)
+        .update(module, session, data.bytes())
         .and_then(|()| verify::checked_length(signing, signature));
     let payload = signing.pieces();
     messages.begun = false;

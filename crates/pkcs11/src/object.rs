@@ -60,6 +60,21 @@ pub(crate) fn copy(
     module.hsm.object(session.handle, request).map(narrow)
 }
 
+/// C_GetObjectSize, which CloudHSM's module does not have. What an object takes in the HSM, masked
+/// and replicated, is nothing that a program could use: of one that is there, the size is
+/// CK_UNAVAILABLE_INFORMATION, as SoftHSM2 has it.
+pub(crate) fn size(
+    module: &Module,
+    session: &Session,
+    object: CK_OBJECT_HANDLE,
+) -> Result<CK_ULONG> {
+    if module.is_cloudhsm() {
+        return Err(Ckr(CKR_FUNCTION_NOT_SUPPORTED));
+    }
+    module.hsm.attributes(session.handle, wide(object), vec![wide(CKA_CLASS)])?;
+    Ok(CK_UNAVAILABLE_INFORMATION)
+}
+
 /// C_DestroyObject.
 pub(crate) fn destroy(module: &Module, session: &Session, object: CK_OBJECT_HANDLE) -> Result<()> {
     let handle = wide(object);
@@ -330,6 +345,13 @@ mod tests {
         assert_eq!(none, Err(Ckr(CKR_OBJECT_HANDLE_INVALID)));
         crate::session::close(&module, reader).unwrap();
         assert_eq!(lock(&state).asked, ["copy", "close"]);
+    }
+
+    #[test]
+    fn an_objects_size_is_told_as_unknown_where_there_is_one() {
+        let (module, session, _) = fake::token();
+        assert_eq!(size(&module, &session, AES), Ok(CK_UNAVAILABLE_INFORMATION));
+        assert_eq!(size(&module, &session, 1), Err(Ckr(CKR_OBJECT_HANDLE_INVALID)));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Random numbers (PKCS#11 2.40, section 5.14): the HSM's.
 
+use cryptoki_sys::*;
 use strongroom_wire::limits::RANDOM_BYTES_MAX;
 use strongroom_wire::message::{Operation, Random};
 use strongroom_wire::wipe::Wiped;
 
 use crate::abi::raw::Array;
-use crate::error::{Result, unexpected_reply};
+use crate::error::{Ckr, Result, unexpected_reply};
 use crate::module::Module;
 use crate::session::Session;
 
@@ -24,12 +25,18 @@ pub(crate) fn generate(module: &Module, session: &Session, out: &mut Array<'_, u
     Ok(())
 }
 
+/// C_SeedRandom, which CloudHSM's module does not have. The HSM's generator is seeded by its own
+/// machine and takes nothing from a program; what is offered is thanked for and dropped, so that
+/// programs that offer it to every token go on.
+pub(crate) fn seed(module: &Module) -> Result<()> {
+    if module.is_cloudhsm() { Err(Ckr(CKR_FUNCTION_NOT_SUPPORTED)) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake;
     use crate::lock::lock;
-    use cryptoki_sys::CK_ULONG;
 
     #[test]
     fn more_than_one_request_holds_comes_in_several() {

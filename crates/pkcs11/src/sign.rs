@@ -135,12 +135,7 @@ impl Signing {
     }
 
     /// Takes a piece of the data. What is more than one request of a MAC goes to the HSM.
-    pub(crate) fn update(
-        &mut self,
-        module: &Module,
-        session: &Session,
-        data: Input<'_>,
-    ) -> Result<()> {
+    pub(crate) fn update(&mut self, module: &Module, session: &Session, data: &[u8]) -> Result<()> {
         let hash = self.local_hash();
         if self.gathered.is_none() {
             // A message before this one may have failed between two parts.
@@ -152,18 +147,20 @@ impl Signing {
         });
         let all = match gathered {
             Gathered::Hash(hasher) => {
-                hasher.update(data.bytes());
+                hasher.update(data);
                 return Ok(());
             }
             Gathered::Data(all) => all,
         };
         if !self.in_parts {
-            let room = DATA_BYTES_MAX - all.len();
-            all.extend_from_slice(data.at_most(room, CKR_DATA_LEN_RANGE)?);
+            if data.len() > DATA_BYTES_MAX - all.len() {
+                return Err(Ckr(CKR_DATA_LEN_RANGE));
+            }
+            all.extend_from_slice(data);
             return Ok(());
         }
         let mut all = std::mem::take(&mut **all);
-        let mut rest = data.bytes();
+        let mut rest = data;
         while all.len() + rest.len() > DATA_BYTES_MAX {
             let (now, later) = rest.split_at(DATA_BYTES_MAX - all.len());
             all.extend_from_slice(now);
@@ -221,7 +218,7 @@ impl Signing {
         }
         self.state.clear();
         if self.in_parts && data.len() > DATA_BYTES_MAX {
-            self.update(module, session, data)?;
+            self.update(module, session, data.bytes())?;
             return Ok(self.pieces());
         }
         Ok(match self.local_hash() {
@@ -279,9 +276,19 @@ pub(crate) fn sign(
 
 /// C_SignUpdate.
 pub(crate) fn update(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
-    operation::step(&mut session.operations().sign, |sign| {
-        operation::pin_given(sign.waits_for_pin)?;
-        sign.update(module, session, data)?;
+    take(module, session, &mut session.operations().sign, data.bytes())
+}
+
+/// C_SignUpdate and C_VerifyUpdate, with the session's operations in hand.
+pub(crate) fn take(
+    module: &Module,
+    session: &Session,
+    place: &mut Option<Signing>,
+    data: &[u8],
+) -> Result<()> {
+    operation::step(place, |signing| {
+        operation::pin_given(signing.waits_for_pin)?;
+        signing.update(module, session, data)?;
         Ok(Progress::GoesOn)
     })
 }

@@ -9,7 +9,7 @@ use crate::key_info;
 use crate::module::Module;
 use crate::operation::{self, Progress};
 use crate::session::Session;
-use crate::sign::{Payload, Signing};
+use crate::sign::{self, Payload, Signing};
 
 /// C_VerifyInit.
 pub(crate) fn init(
@@ -41,10 +41,7 @@ pub(crate) fn verify(
 
 /// C_VerifyUpdate.
 pub(crate) fn update(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
-    operation::step(&mut session.operations().verify, |verify| {
-        verify.update(module, session, data)?;
-        Ok(Progress::GoesOn)
-    })
+    sign::take(module, session, &mut session.operations().verify, data.bytes())
 }
 
 /// C_VerifyFinal.
@@ -92,7 +89,7 @@ pub(crate) fn signature(module: &Module, session: &Session, data: Input<'_>) -> 
 /// C_VerifySignatureUpdate.
 pub(crate) fn update_signature(module: &Module, session: &Session, data: Input<'_>) -> Result<()> {
     operation::step(&mut session.operations().verify_signature, |given| {
-        given.verify.update(module, session, data)?;
+        given.verify.update(module, session, data.bytes())?;
         Ok(Progress::GoesOn)
     })
 }

@@ -9,7 +9,7 @@ use super::mechanism::Mechanism;
 use super::raw::{Input, Output};
 use super::with_session;
 use crate::cipher::Direction::{Decrypt, Encrypt};
-use crate::{digest, encrypt, sign, verify};
+use crate::{digest, dual, encrypt, sign, verify};
 
 /// A function that begins an operation with a key. A null mechanism ends the active operation.
 macro_rules! init {
@@ -33,9 +33,25 @@ macro_rules! init {
     )+};
 }
 
+/// What was given, or else the operation's end: "a call … which results in an error other than
+/// CKR_BUFFER_TOO_SMALL terminates the current operation", bad pointers too.
+macro_rules! ending {
+    ($session:ident, [$($place:ident)+], $given:expr) => {
+        match $given {
+            Ok(given) => given,
+            Err(error) => {
+                let mut operations = $session.operations();
+                $(operations.$place = None;)+
+                return Err(error);
+            }
+        }
+    };
+}
+
 /// A function from data to output.
 macro_rules! transform {
-    ($($name:ident: |$module:pat_param, $session:ident, $data:ident, $output:ident| $body:expr;)+) => {$(
+    ($($name:ident[$($place:ident)+]:
+        |$module:pat_param, $session:ident, $data:ident, $output:ident| $body:expr;)+) => {$(
         /// PKCS#11 2.40, sections 5.8 to 5.12.
         ///
         /// # Safety
@@ -50,9 +66,10 @@ macro_rules! transform {
         ) -> CK_RV {
             with_session(stringify!($name), session, |$module, $session| {
                 // SAFETY: PKCS#11's contract.
-                let $data = unsafe { Input::new(data, data_length)? };
+                let $data = ending!($session, [$($place)+], unsafe { Input::new(data, data_length) });
                 // SAFETY: PKCS#11's contract.
-                let $output = &mut unsafe { Output::new(output, output_length)? };
+                let given = unsafe { Output::new(output, output_length) };
+                let $output = &mut ending!($session, [$($place)+], given);
                 $body
             })
         }
@@ -61,7 +78,8 @@ macro_rules! transform {
 
 /// A function that takes data.
 macro_rules! take {
-    ($($name:ident: |$module:pat_param, $session:ident, $data:ident| $body:expr;)+) => {$(
+    ($($name:ident[$place:ident]:
+        |$module:pat_param, $session:ident, $data:ident| $body:expr;)+) => {$(
         /// PKCS#11 2.40, sections 5.8 to 5.12.
         ///
         /// # Safety
@@ -74,7 +92,7 @@ macro_rules! take {
         ) -> CK_RV {
             with_session(stringify!($name), session, |$module, $session| {
                 // SAFETY: PKCS#11's contract.
-                let $data = unsafe { Input::new(data, data_length)? };
+                let $data = ending!($session, [$place], unsafe { Input::new(data, data_length) });
                 $body
             })
         }
@@ -83,7 +101,8 @@ macro_rules! take {
 
 /// A function that gives output.
 macro_rules! give {
-    ($($name:ident: |$module:pat_param, $session:ident, $output:ident| $body:expr;)+) => {$(
+    ($($name:ident[$place:ident]:
+        |$module:pat_param, $session:ident, $output:ident| $body:expr;)+) => {$(
         /// PKCS#11 2.40, sections 5.8 to 5.12.
         ///
         /// # Safety
@@ -96,7 +115,8 @@ macro_rules! give {
         ) -> CK_RV {
             with_session(stringify!($name), session, |$module, $session| {
                 // SAFETY: PKCS#11's contract.
-                let $output = &mut unsafe { Output::new(output, output_length)? };
+                let given = unsafe { Output::new(output, output_length) };
+                let $output = &mut ending!($session, [$place], given);
                 $body
             })
         }
@@ -115,38 +135,50 @@ init! {
 }
 
 transform! {
-    C_Encrypt: |module, session, data, output| {
+    C_Encrypt[encrypt]: |module, session, data, output| {
         encrypt::whole(module, session, Encrypt, data, output)
     };
-    C_EncryptUpdate: |module, session, data, output| {
+    C_EncryptUpdate[encrypt]: |module, session, data, output| {
         encrypt::update(module, session, Encrypt, data, output)
     };
-    C_Decrypt: |module, session, data, output| {
+    C_Decrypt[decrypt]: |module, session, data, output| {
         encrypt::whole(module, session, Decrypt, data, output)
     };
-    C_DecryptUpdate: |module, session, data, output| {
+    C_DecryptUpdate[decrypt]: |module, session, data, output| {
         encrypt::update(module, session, Decrypt, data, output)
     };
-    C_Digest: |_, session, data, output| digest::digest(session, data, output);
-    C_Sign: |module, session, data, output| sign::sign(module, session, data, output);
+    C_DigestEncryptUpdate[digest encrypt]: |module, session, data, output| {
+        dual::digest_encrypt(module, session, data, output)
+    };
+    C_DecryptDigestUpdate[decrypt digest]: |module, session, data, output| {
+        dual::decrypt_digest(module, session, data, output)
+    };
+    C_SignEncryptUpdate[sign encrypt]: |module, session, data, output| {
+        dual::sign_encrypt(module, session, data, output)
+    };
+    C_DecryptVerifyUpdate[decrypt verify]: |module, session, data, output| {
+        dual::decrypt_verify(module, session, data, output)
+    };
+    C_Digest[digest]: |_, session, data, output| digest::digest(session, data, output);
+    C_Sign[sign]: |module, session, data, output| sign::sign(module, session, data, output);
 }
 
 take! {
-    C_DigestUpdate: |_, session, data| digest::update(session, data);
-    C_SignUpdate: |module, session, data| sign::update(module, session, data);
-    C_VerifyUpdate: |module, session, data| verify::update(module, session, data);
-    C_VerifySignature: |module, session, data| verify::signature(module, session, data);
-    C_VerifySignatureUpdate: |module, session, data| {
+    C_DigestUpdate[digest]: |_, session, data| digest::update(session, data);
+    C_SignUpdate[sign]: |module, session, data| sign::update(module, session, data);
+    C_VerifyUpdate[verify]: |module, session, data| verify::update(module, session, data);
+    C_VerifySignature[verify_signature]: |module, session, data| verify::signature(module, session, data);
+    C_VerifySignatureUpdate[verify_signature]: |module, session, data| {
         verify::update_signature(module, session, data)
     };
-    C_VerifyFinal: |module, session, signature| verify::finish(module, session, signature);
+    C_VerifyFinal[verify]: |module, session, signature| verify::finish(module, session, signature);
 }
 
 give! {
-    C_EncryptFinal: |module, session, output| encrypt::finish(module, session, Encrypt, output);
-    C_DecryptFinal: |module, session, output| encrypt::finish(module, session, Decrypt, output);
-    C_DigestFinal: |_, session, output| digest::finish(session, output);
-    C_SignFinal: |module, session, output| sign::finish(module, session, output);
+    C_EncryptFinal[encrypt]: |module, session, output| encrypt::finish(module, session, Encrypt, output);
+    C_DecryptFinal[decrypt]: |module, session, output| encrypt::finish(module, session, Decrypt, output);
+    C_DigestFinal[digest]: |_, session, output| digest::finish(session, output);
+    C_SignFinal[sign]: |module, session, output| sign::finish(module, session, output);
 }
 
 /// PKCS#11 2.40, section 5.10.
@@ -164,6 +196,18 @@ pub(crate) unsafe extern "C" fn C_DigestInit(
     })
 }
 
+/// PKCS#11 2.40, section 5.10.
+///
+/// # Safety
+/// None is needed; the type is the standard's.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_DigestKey(
+    session: CK_SESSION_HANDLE,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    with_session("C_DigestKey", session, |module, session| digest::key(module, session, key))
+}
+
 /// PKCS#11 2.40, section 5.12.
 ///
 /// # Safety
@@ -178,9 +222,10 @@ pub(crate) unsafe extern "C" fn C_Verify(
 ) -> CK_RV {
     with_session("C_Verify", session, |module, session| {
         // SAFETY: PKCS#11's contract.
-        let data = unsafe { Input::new(data, data_length)? };
+        let data = ending!(session, [verify], unsafe { Input::new(data, data_length) });
         // SAFETY: PKCS#11's contract.
-        let signature = unsafe { Input::new(signature, signature_length)? };
+        let given = unsafe { Input::new(signature, signature_length) };
+        let signature = ending!(session, [verify], given);
         verify::verify(module, session, data, signature)
     })
 }

@@ -230,10 +230,14 @@ pub(crate) unsafe extern "C" fn C_DecapsulateKey(
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn C_SeedRandom(
     session: CK_SESSION_HANDLE,
-    _seed: CK_BYTE_PTR,
-    _length: CK_ULONG,
+    seed: CK_BYTE_PTR,
+    length: CK_ULONG,
 ) -> CK_RV {
-    with_session("C_SeedRandom", session, |_, _| Err(Ckr(CKR_RANDOM_SEED_NOT_SUPPORTED)))
+    with_session("C_SeedRandom", session, |module, _| {
+        // SAFETY: PKCS#11's contract.
+        unsafe { Input::new(seed, length)? };
+        random::seed(module)
+    })
 }
 
 /// PKCS#11 2.40, section 5.14.

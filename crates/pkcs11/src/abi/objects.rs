@@ -69,6 +69,24 @@ pub(crate) unsafe extern "C" fn C_DestroyObject(
 /// # Safety
 /// PKCS#11's contract; see [`super`].
 #[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn C_GetObjectSize(
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    size: CK_ULONG_PTR,
+) -> CK_RV {
+    with_session("C_GetObjectSize", session, |module, session| {
+        // SAFETY: PKCS#11's contract.
+        let mut size = unsafe { Place::new(size)? };
+        size.set(object::size(module, session, object)?);
+        Ok(())
+    })
+}
+
+/// PKCS#11 2.40, section 5.7.
+///
+/// # Safety
+/// PKCS#11's contract; see [`super`].
+#[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn C_GetAttributeValue(
     session: CK_SESSION_HANDLE,
     handle: CK_OBJECT_HANDLE,
