@@ -45,6 +45,14 @@ const FOOT: &str = "
 | DES with one key, RC2, RC4, MD2, MD5 and what uses them | broken |
 | SHAKE as a digest | PKCS#11 has no mechanism for it; CKM_SHAKE_…_KEY_DERIVATION is there |
 | HMAC of SHA-3, GMAC, and CMAC of triple-DES over more than 1 MiB | the backend keeps their state to itself |
+| SLH-DSA | aws-lc has none yet |
+| Ed448, X448, brainpool, P-192 | aws-lc has none; RustCrypto's crates for the first three say that nobody has audited them |
+| ML-DSA without hedging (CKH_DETERMINISTIC_REQUIRED) | aws-lc has no such function, and a fault in a signature would lay its key open |
+| ML-DSA and ML-KEM private keys without their seed | the seed is what is kept and wrapped (RFC 9881 and 9935) |
+| RSA of less than 2,048 bits in personality `cloudhsm` and in FIPS mode, and anywhere of less than 1,024 | too short |
+| public exponents below 65,537 for new RSA keys | FIPS 186-5 (A.1.1); keys that come from elsewhere may have 3 |
+| CKM_RSA_9796, CKM_RSA_X9_31, CKM_RSA_PKCS_TPM_1_1, SignRecover; DSA and Diffie-Hellman over integers | CloudHSM has none, and nobody should begin with them |
+| authenticated wrapping (C_WrapKeyAuthenticated), asynchronous sessions | answer CKR_FUNCTION_NOT_SUPPORTED; CKM_AES_GCM with additional data wraps by C_WrapKey |
 
 CloudHSM's limits of some 16 KB for HMAC, AES-CBC and AES-GCM are not imposed: a program that keeps them finds no
 difference.
