@@ -90,6 +90,22 @@ impl Region {
         self.scratch.write("patient.json", config.to_string())
     }
 
+    /// The region's configuration for a program that begins at one HSM, and learns of the others there.
+    ///
+    /// # Panics
+    /// Where it can't be read or written.
+    #[must_use]
+    pub fn config_beginning_at(&self, hsm: usize) -> PathBuf {
+        let given = std::fs::read(self.variable("STRONGROOM_CONFIG")).expect("client.json");
+        let mut config: Value = serde_json::from_slice(&given).expect("an object");
+        let address = self.hsms()[hsm]["address"].clone();
+        let address = address.as_str().and_then(|address| address.split_once(':')).expect("a port");
+        let servers = config["clusters"][0]["cluster"]["servers"].as_array_mut().expect("servers");
+        servers.retain(|server| server["hostname"] == address.0);
+        assert_eq!(servers.len(), 1);
+        self.scratch.write("one.json", config.to_string())
+    }
+
     /// Waits until all HSMs run, one leads, as many vote as will (or the loss of one may be the loss of
     /// the majority), and all have applied the same entries to the same state. A witness, which has
     /// none, runs too.

@@ -139,7 +139,6 @@ fn an_hsm_that_finds_a_damaged_record_leaves_service_and_fetches_everything_anew
     region.wait_until_equal();
     let victim = (region.leader() + 1) % 3;
     let folder = region.folder_of(victim);
-    let zone = region.hsms()[victim]["zone"].as_str().expect("a zone").to_owned();
     // What it has in memory is not read again.
     kill_hard(region.process_of(victim));
     region.start();
@@ -147,15 +146,21 @@ fn an_hsm_that_finds_a_damaged_record_leaves_service_and_fetches_everything_anew
     let node = region.hsms()[victim]["node"].clone();
     flip_newest_objects(&region, &folder);
 
-    // Whoever is at this HSM is served by another one. (That a login is written has SQLite read its pages
-    // anew. A change of the same page would write it whole again, from memory.)
-    sign(&region, "80").env("STRONGROOM_ZONE", &zone).ok();
+    // That a login is written has SQLite read its pages anew. (A change of the same page would write it
+    // whole again, from memory.)
+    let there = region.config_beginning_at(victim);
+    let random = region.scratch.file("random");
+    let random = ["--generate-random".into(), "8".into(), "--output-file".into(), random];
+    region.pkcs11_tool().env("STRONGROOM_CONFIG", &there).args(random).ok();
+    region.wait_until_equal();
+    // Whoever is at this HSM is served by another one.
+    sign(&region, "80").env("STRONGROOM_CONFIG", &there).ok();
     region.wait_until("it has begun again", |hsms| hsms[victim]["node"] != node);
     region.wait_until_equal();
     let aside = std::fs::read_dir(&folder).expect("a folder").flatten();
     let aside = aside.filter(|file| file.file_name().to_string_lossy().contains("quarantine"));
     assert!(aside.count() > 0, "what was damaged is kept for whoever looks into it");
-    sign(&region, "80").env("STRONGROOM_ZONE", &zone).ok();
+    sign(&region, "80").env("STRONGROOM_CONFIG", &there).ok();
 }
 
 #[test]
