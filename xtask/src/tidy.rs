@@ -22,6 +22,9 @@ const PROMISES: &[(&str, &str)] = &[
 /// Crates at a C border, the only ones that may hold unsafe code.
 const MAY_BE_UNSAFE: &[&str] = &["crates/crypto", "crates/pkcs11", "tests"];
 
+/// The switch of the guards against the known attacks (`crates/vault/src/guard.rs`), for tests alone.
+const GUARD_SWITCH: (&str, &str) = ("without(", "Guard::");
+
 /// Words that mark a type as holding a secret.
 const SECRET_TYPES: &[&str] = &["SecretBytes", "LockedBytes", "AeadKey"];
 
@@ -77,6 +80,12 @@ fn check_rust(name: &str, text: &str, findings: &mut Vec<String>) {
         if text.contains(&promise) {
             findings.push(format!("{name}: holds {promise:?}: do it, or leave it out"));
         }
+    }
+    let (first, second) = GUARD_SWITCH;
+    let of_tests = name.contains("/tests/") || name == "crates/vault/src/guard.rs";
+    if !of_tests && text.contains(&format!("{first}{second}")) {
+        findings
+            .push(format!("{name}: takes a guard against a known attack away outside of tests"));
     }
     let is_root = name.ends_with("/src/lib.rs") || name.ends_with("/src/main.rs");
     if is_root && !text.starts_with("//!") {

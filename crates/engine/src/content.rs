@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use strongroom_crypto::{Key, KeyKind, SecretBytes};
 use strongroom_vault::attributes::Attribute;
+use strongroom_vault::guard::{Guard, stands};
 use strongroom_vault::{Flags, Meta};
 use zeroize::Zeroizing;
 
@@ -38,14 +39,18 @@ impl Origin {
     }
 
     /// Whether `meta` can have come of this origin by the changes that the rules allow: sensitive
-    /// stays so, and what could not be extracted never can be.
+    /// stays so, what could not be extracted never can be, and what wanted a trusted key does.
     pub(crate) fn allows(&self, meta: &Meta) -> bool {
+        let kept = |flag| meta.flags.contains(flag) || !self.flags.contains(flag);
+        let one_way = kept(Flags::SENSITIVE)
+            && kept(Flags::WRAP_WITH_TRUSTED)
+            && (!meta.flags.contains(Flags::EXTRACTABLE)
+                || self.flags.contains(Flags::EXTRACTABLE));
         self.class == meta.class
             && self.key_type == meta.key_type
             && self.generated_by == meta.generated_by
             && (self.flags.0 ^ meta.flags.0) & IMMUTABLE_FLAGS.0 == 0
-            && (meta.flags.contains(Flags::SENSITIVE) || !self.flags.contains(Flags::SENSITIVE))
-            && (!meta.flags.contains(Flags::EXTRACTABLE) || self.flags.contains(Flags::EXTRACTABLE))
+            && (one_way || !stands(Guard::OneWay))
     }
 }
 

@@ -38,6 +38,8 @@ impl Connection {
         if self.personality() == Personality::Token {
             material::generic_secret_unless_said(&mut given);
         }
+        let base_meta = self.object(Handle(request.handle))?.meta().clone();
+        let given = attributes::merge(&given, &attributes::inherited(Origin::Derive, &base_meta))?;
         let mut draft = attributes::draft(
             Origin::Derive,
             self.personality(),
@@ -47,8 +49,7 @@ impl Connection {
             &given,
         )?;
         drop(given);
-        let base_flags = self.object(Handle(request.handle))?.meta().flags;
-        inherit(&mut draft.meta.flags, base_flags);
+        inherit(&mut draft.meta.flags, base_meta.flags);
         if let Some(made) = self.made_before(&[&draft.meta])? {
             return keys::object_reply(&made);
         }

@@ -6,8 +6,8 @@
 use cryptoki_sys::*;
 use strongroom_crypto::mechanism::DERIVED_BYTES_MIN;
 use strongroom_crypto::{Key, SecretBytes};
-use strongroom_vault::Flags;
 use strongroom_vault::attributes::{self, Draft, Origin};
+use strongroom_vault::{Flags, Handle};
 use strongroom_wire::message::{
     DecapsulateKey, EncapsulateKey, EncapsulatedReply, Outcome, Template,
 };
@@ -35,7 +35,7 @@ impl Connection {
         let (mechanism, public) =
             self.key_for(ENCAPSULATE, request.handle, request.mechanism.as_ref())?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
-        let draft = self.shared_draft(request.template.take())?;
+        let draft = self.shared_draft(request.template.take(), &[])?;
         if self.made_before(&[&draft.meta])?.is_some() {
             // The key is there, but what was lost with the answer can't be made again.
             return Err(Error::caller(
@@ -63,7 +63,11 @@ impl Connection {
             self.key_for(DECAPSULATE, request.handle, request.mechanism.as_ref())?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
         operations::check_length(&request.ciphertext, CKR_WRAPPED_KEY_LEN_RANGE)?;
-        let draft = self.shared_draft(request.template.take())?;
+        let inherited = {
+            let private = self.object(Handle(request.handle))?;
+            attributes::inherited(Origin::Derive, private.meta())
+        };
+        let draft = self.shared_draft(request.template.take(), &inherited)?;
         if let Some(made) = self.made_before(&[&draft.meta])? {
             return keys::object_reply(&made);
         }
@@ -78,8 +82,12 @@ impl Connection {
         Ok(Outcome::Object(strongroom_wire::message::ObjectReply { handle }))
     }
 
-    fn shared_draft(&self, template: Option<Template>) -> Result<Draft, Error> {
-        let given = template::attributes(template)?;
+    fn shared_draft(
+        &self,
+        template: Option<Template>,
+        inherited: &[attributes::Attribute],
+    ) -> Result<Draft, Error> {
+        let given = attributes::merge(&template::attributes(template)?, inherited)?;
         let personality = self.personality();
         let class = Some(CKO_SECRET_KEY);
         Ok(attributes::draft(Origin::Derive, personality, class, None, None, &given)?)

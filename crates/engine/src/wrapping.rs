@@ -6,16 +6,17 @@
 //! CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE are false.
 
 use cryptoki_sys::*;
-use strongroom_crypto::{Key, KeyKind, SecretBytes};
+use strongroom_crypto::{Key, KeyKind, Kind, SecretBytes};
 use strongroom_vault::attributes::{self, Origin};
-use strongroom_vault::{Action, Flags, Handle};
+use strongroom_vault::guard::{self, Guard};
+use strongroom_vault::{Action, Flags, Handle, Meta};
 use strongroom_wire::message::{Data, EncryptedReply, Outcome, UnwrapKey, WrapKey};
 
 use crate::audit::Function;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::keys::{self, New};
-use crate::objects::see_for_use;
+use crate::objects::{Seen, see_for_use};
 use crate::operations::{self, Purpose, kind, parameter};
 use crate::{material, parameters, template};
 
@@ -67,6 +68,11 @@ impl Connection {
         let content = target.content(self).map_err(invalid)?;
         let bytes = exported(content.key()?)?;
         let fresh = parameters::fresh_gcm_iv(self.personality(), mechanism, &params)?;
+        // Under an IV of one's own choice, a key that one knows and the one that one doesn't are
+        // enciphered by the same key stream.
+        if mechanism.operation == Kind::AesGcm && fresh.is_none() {
+            self.must_decrypt(&wrapping)?;
+        }
         let params = parameters::with_iv(params, fresh.as_ref());
         let data =
             strongroom_crypto::wrap(wrapping_content.key()?, mechanism, &params, bytes.as_bytes())
@@ -90,8 +96,12 @@ impl Connection {
             self.key_for(UNWRAP, request.wrapping_handle, request.mechanism.as_ref())?;
         let params = parameters::read(mechanism, parameter(request.mechanism.as_ref()))?;
         operations::check_length(&request.wrapped, CKR_WRAPPED_KEY_LEN_RANGE)?;
+        let key = self.object(Handle(request.wrapping_handle))?;
+        if tells_of_altered(mechanism.operation) {
+            self.must_decrypt(&key)?;
+        }
         let given = template::attributes(request.template.take())?;
-        let given = self.with_unwrap_template(request.wrapping_handle, given)?;
+        let given = with_unwrap_template(key.meta(), given)?;
         let draft =
             attributes::draft(Origin::Unwrap, self.personality(), None, None, None, &given)?;
         drop(given);
@@ -108,19 +118,43 @@ impl Connection {
         keys::object_reply(&made)
     }
 
-    /// The template with what the unwrapping key's CKA_UNWRAP_TEMPLATE adds.
-    fn with_unwrap_template(
-        &mut self,
-        unwrapping: u64,
-        given: Vec<attributes::Attribute>,
-    ) -> Result<Vec<attributes::Attribute>, Error> {
-        let unwrapping = self.object(Handle(unwrapping))?;
-        match unwrapping.meta().more.get(&CKA_UNWRAP_TEMPLATE) {
-            Some(template) => {
-                Ok(attributes::merge(&given, &attributes::decode_template(template)?)?)
-            }
-            None => Ok(given),
+    /// Refuses a way of wrapping that decrypts for whoever may only wrap and unwrap, where the key may not
+    /// decrypt anyway.
+    fn must_decrypt(&mut self, key: &Seen) -> Result<(), Error> {
+        if !guard::stands(Guard::Oracles) {
+            return Ok(());
         }
+        self.may(&Action::Use { object: key.record(), flag: Flags::DECRYPT })
+    }
+}
+
+/// Whether unwrapping a ciphertext that was altered tells what it holds: where nothing authenticates it,
+/// the padding, the length or the key that comes of it does (Vaudenay, EUROCRYPT 2002; against tokens:
+/// Bardou and others, CRYPTO 2012). RSA PKCS #1 v1.5 does not: its wrong padding gives another key.
+fn tells_of_altered(operation: Kind) -> bool {
+    !matches!(
+        operation,
+        Kind::AesGcm
+            | Kind::AesGcmWithIv
+            | Kind::AesKeyWrap
+            | Kind::AesKeyWrapPad
+            | Kind::AesKeyWrapPkcs5
+            | Kind::RsaOaep
+            | Kind::RsaAesKeyWrap
+            | Kind::RsaPkcs
+    )
+}
+
+/// The template with what the unwrapping key adds.
+fn with_unwrap_template(
+    unwrapping: &Meta,
+    given: Vec<attributes::Attribute>,
+) -> Result<Vec<attributes::Attribute>, Error> {
+    let inherited = attributes::inherited(Origin::Unwrap, unwrapping);
+    let given = attributes::merge(&given, &inherited)?;
+    match unwrapping.more.get(&CKA_UNWRAP_TEMPLATE) {
+        Some(template) => Ok(attributes::merge(&given, &attributes::decode_template(template)?)?),
+        None => Ok(given),
     }
 }
 

@@ -21,6 +21,8 @@ mod authorise;
 pub mod codec;
 mod command;
 pub mod gate;
+#[doc(hidden)]
+pub mod guard;
 mod ids;
 pub mod limits;
 mod member;

@@ -3,6 +3,7 @@
 //! Each module is one subject. `support` has the HSM and the client that they share.
 
 mod asymmetric;
+mod attacks;
 mod attributes;
 mod cluster;
 mod concurrency;

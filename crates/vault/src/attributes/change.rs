@@ -7,6 +7,7 @@ use cryptoki_sys::*;
 
 use super::table::{self, Changing, Place, Row, Sort};
 use super::value::{Attribute, invalid};
+use crate::guard::{Guard, stands};
 use crate::limits::TEMPLATE_ATTRIBUTES_MAX;
 use crate::{Flags, Meta, Personality, Principal, Refusal, Role};
 
@@ -136,10 +137,12 @@ fn may_change(
     let allowed = match row.changing {
         Changing::Never => false,
         Changing::Free => true,
-        Changing::UntilTrusted => admin || !old.flags.contains(Flags::TRUSTED),
-        Changing::OnlyOn => now,
-        Changing::OnlyOff => !now,
-        Changing::ByAdmin => admin,
+        Changing::UntilTrusted => {
+            admin || !old.flags.contains(Flags::TRUSTED) || !stands(Guard::TrustedSettings)
+        }
+        Changing::OnlyOn => now || !stands(Guard::OneWay),
+        Changing::OnlyOff => !now || !stands(Guard::OneWay),
+        Changing::ByAdmin => admin || !stands(Guard::TrustedByAdmin),
     };
     if allowed { Ok(()) } else { Err(read_only(row)) }
 }

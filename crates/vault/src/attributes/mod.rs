@@ -27,7 +27,7 @@ pub(crate) use change::check_change;
 pub use copy::copy;
 pub use draft::{Draft, Origin, draft};
 pub use read::{Reading, allows_mechanism, matches, read};
-pub use template::{decode_template, encode_template, merge};
+pub use template::{decode_template, encode_template, inherited, merge};
 pub use value::Attribute;
 
 pub(crate) use draft::check_new;

@@ -4,6 +4,7 @@ use cryptoki_sys::{CK_UNAVAILABLE_INFORMATION, CKA_ALLOWED_MECHANISMS};
 
 use super::table::{self, Form, Place, Row, Sort};
 use super::value::Attribute;
+use crate::guard::{Guard, stands};
 use crate::{Flags, Meta};
 
 /// What reading one attribute gives.
@@ -101,6 +102,7 @@ fn view(meta: &Meta, kind: u64) -> View<'_> {
 fn is_secret(meta: &Meta, sort: Sort) -> bool {
     sort.is_secret()
         && (meta.flags.contains(Flags::SENSITIVE) || !meta.flags.contains(Flags::EXTRACTABLE))
+        && stands(Guard::Sensitive)
 }
 
 /// A rarer attribute, empty or zero where the object was given none.

@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 
 use super::{Action, Principal, prohibited};
 use crate::attributes::{self, Attribute, Reading};
+use crate::guard::{Guard, stands};
 use crate::{Flags, Meta, Object, Personality, Phase, Refusal, Role, State};
 
 impl State {
@@ -32,7 +33,7 @@ impl State {
 
     /// Whether `who` may see an object at all.
     pub(crate) fn sees(&self, who: &Principal, object: &Object) -> bool {
-        if !object.meta.flags.contains(Flags::PRIVATE) {
+        if !object.meta.flags.contains(Flags::PRIVATE) || !stands(Guard::Ownership) {
             return true;
         }
         match (self.personality(), who.role()) {
@@ -50,7 +51,8 @@ impl State {
 
     pub(super) fn may_create(&self, who: &Principal, meta: &Meta) -> Result<(), Refusal> {
         self.in_phase(Phase::Active)?;
-        if meta.flags.contains(Flags::TRUSTED) && who.role() != Some(Role::Admin) {
+        let by_admin = who.role() == Some(Role::Admin) || !stands(Guard::TrustedByAdmin);
+        if meta.flags.contains(Flags::TRUSTED) && !by_admin {
             return Err(Refusal::new(
                 CKR_ATTRIBUTE_READ_ONLY,
                 "CKA_TRUSTED is set to true by an admin, after the key is made",
@@ -84,6 +86,15 @@ impl State {
             return Err(Refusal::new(
                 CKR_KEY_FUNCTION_NOT_PERMITTED,
                 "admins manage users; keys are used by crypto users",
+            ));
+        }
+        // Its wraps are as safe as it is useless for anything else: AES in counter mode, as an encryption
+        // or a MAC, is the key stream under which CKM_AES_GCM wrapped.
+        let other_use = flag != Flags::WRAP && flag != Flags::UNWRAP;
+        if is_trusted_secret(object) && other_use && stands(Guard::TrustedUse) {
+            return Err(Refusal::new(
+                CKR_KEY_FUNCTION_NOT_PERMITTED,
+                "the key's CKA_TRUSTED is true: it wraps and unwraps, and does nothing else",
             ));
         }
         if object.meta.flags.contains(flag) {
@@ -120,17 +131,21 @@ impl State {
         // CloudHSM: who only shares a key may not wrap it.
         self.owns(who, target)?;
         let flags = target.meta.flags;
-        if !flags.contains(Flags::EXTRACTABLE) {
+        if !flags.contains(Flags::EXTRACTABLE) && stands(Guard::Extractable) {
             return Err(Refusal::new(
                 CKR_KEY_UNEXTRACTABLE,
                 "the key's CKA_EXTRACTABLE is false: it never leaves the HSM",
             ));
         }
-        if flags.contains(Flags::WRAP_WITH_TRUSTED) && !wrapping.meta.flags.contains(Flags::TRUSTED)
+        let wants_trusted = flags.contains(Flags::WRAP_WITH_TRUSTED) || is_trusted_secret(target);
+        if wants_trusted
+            && !wrapping.meta.flags.contains(Flags::TRUSTED)
+            && stands(Guard::WrapWithTrusted)
         {
             return Err(Refusal::new(
                 CKR_KEY_NOT_WRAPPABLE,
-                "the key's CKA_WRAP_WITH_TRUSTED is true: wrap it by a key that an admin trusts",
+                "the key's CKA_WRAP_WITH_TRUSTED or CKA_TRUSTED is true: wrap it by a key that an admin \
+                 trusts",
             ));
         }
         let Reading::Value(template) = attributes::read(&wrapping.meta, CKA_WRAP_TEMPLATE) else {
@@ -177,8 +192,14 @@ impl State {
         match self.personality() {
             Personality::Token => Ok(()),
             Personality::CloudHsm if who.user() == Some(object.owner) => Ok(()),
+            Personality::CloudHsm if !stands(Guard::Ownership) => Ok(()),
             Personality::CloudHsm if who.user().is_none() => Err(Refusal::not_logged_in()),
             Personality::CloudHsm => Err(prohibited("only the object's owner may do this")),
         }
     }
+}
+
+/// Whether it is a secret key that an admin trusts: what it wraps is as safe as it is.
+fn is_trusted_secret(object: &Object) -> bool {
+    object.meta.class == CKO_SECRET_KEY && object.meta.flags.contains(Flags::TRUSTED)
 }
