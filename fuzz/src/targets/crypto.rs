@@ -58,7 +58,7 @@ pub(super) fn key(data: &[u8]) -> bool {
     true
 }
 
-const KINDS: [KeyKind; 30] = [
+const KINDS: [KeyKind; 33] = [
     KeyKind::Secret(CKK_AES),
     KeyKind::Secret(CKK_GENERIC_SECRET),
     KeyKind::RsaPrivate,
@@ -89,6 +89,9 @@ const KINDS: [KeyKind; 30] = [
     KeyKind::SchemePublic(Scheme::MlKem768),
     KeyKind::SchemePrivate(Scheme::MlKem1024),
     KeyKind::SchemePublic(Scheme::MlKem1024),
+    KeyKind::Secret(CKK_DES3),
+    KeyKind::Secret(CKK_CHACHA20),
+    KeyKind::Secret(CKK_AES_XTS),
 ];
 
 fn exercise(key: &Key) {
