@@ -1,8 +1,8 @@
 //! Programs written against CloudHSM's own header, checked outside by another implementation.
 //!
-//! The programs are `clients/vendor.c` and `clients/vendor_asymmetric.c`. They use
-//! `include/cloudhsm_pkcs11_vendor_defs.h` with a foreign `pkcs11.h`. The first imports keys whose bytes are
-//! known here; both print what the HSM made.
+//! The programs are `vendor.c`, `vendor_symmetric.c` and `vendor_asymmetric.c` in `clients/`. They use
+//! `include/cloudhsm_pkcs11_vendor_defs.h` with a foreign `pkcs11.h`. The first two import keys whose bytes
+//! are known here; all print what the HSM made.
 
 use std::collections::BTreeMap;
 
@@ -56,6 +56,19 @@ fn asymmetric_mechanisms_work_under_cloudhsms_names() {
     UnparsedPublicKey::new(&ED25519, public)
         .verify(MESSAGE, signature)
         .expect("a signature of Ed25519 without context");
+}
+
+#[test]
+fn symmetric_mechanisms_work_under_cloudhsms_rules() {
+    let region = Region::up("vendor-symmetric");
+    let program = compile("vendor_symmetric", &region.scratch);
+    let printed = region.program(program.to_str().expect("a path in UTF-8")).text();
+    let results = parse(&printed);
+    // The HMAC under what `openssl kdf … KBKDF` derives by AES-256-CMAC, and Python's `cryptography`'s CMAC.
+    let mac = "be20711886c0372bb8b13981a5d24eb7fbd8444d23eef10af2484e5aad173a4f";
+    let cmac = "f03d6450bc85becc7ad807555b021189";
+    assert_eq!(results["kdf"], [[from_hex(mac)], [from_hex(mac)]], "in both of the header's forms");
+    assert_eq!(results["cmac"], [[from_hex(cmac)]]);
 }
 
 /// Results by name; each is the numbers of one line.

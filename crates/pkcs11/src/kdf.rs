@@ -5,7 +5,6 @@ use strongroom_wire::message::{
     CounterKdfParameter, HkdfParameter, NumberField, OaepParameter, Pbkdf2Parameter,
     RsaAesParameter,
 };
-use strongroom_wire::vendor::CKM_CLOUDHSM_SP800_108_COUNTER_KDF;
 
 use crate::abi::kdf::Part;
 use crate::abi::mechanism::Mechanism;
@@ -26,10 +25,10 @@ enum Role {
     Label,
 }
 
-/// PKCS#11 numbers the parts, and AWS's header does so in two ways of its own (its samples use the first).
-fn role(mechanism: CK_MECHANISM_TYPE, part: CK_ULONG) -> Result<Role> {
-    let cloudhsm = mechanism == CKM_CLOUDHSM_SP800_108_COUNTER_KDF;
-    Ok(match (cloudhsm, part) {
+/// PKCS#11 numbers the parts, and AWS's header does so in two ways of its own (its samples use the first),
+/// with a parameter that has no additional keys.
+fn role(short: bool, part: CK_ULONG) -> Result<Role> {
+    Ok(match (short, part) {
         (_, CK_SP800_108_ITERATION_VARIABLE) | (true, 4) => Role::Counter,
         (false, CK_SP800_108_DKM_LENGTH) | (true, 2 | 7) => Role::Length,
         (false, CK_SP800_108_BYTE_ARRAY) | (true, 3 | 6 | 8) => Role::Bytes,
@@ -44,7 +43,7 @@ pub(crate) fn counter_kdf(given: &Mechanism<'_>) -> Result<CounterKdfParameter> 
     let mut kdf = CounterKdfParameter { prf: wide(raw.prf), ..CounterKdfParameter::default() };
     for part in &raw.parts {
         let at = u32::try_from(kdf.fixed.len()).map_err(|_| INVALID)?;
-        match role(given.kind(), part.kind)? {
+        match role(raw.short, part.kind)? {
             Role::Counter => {
                 let (little_endian, bits) = part.counter()?;
                 once(&mut kdf.counter, at, bits, little_endian)?;

@@ -39,11 +39,13 @@ pub(crate) struct CounterKdf<'a> {
     pub(crate) prf: CK_MECHANISM_TYPE,
     /// In their order.
     pub(crate) parts: Vec<Part<'a>>,
+    /// Whether it is CloudHSM's form, which numbers its parts as AWS's header does.
+    pub(crate) short: bool,
 }
 
 /// One CK_PRF_DATA_PARAM.
 pub(crate) struct Part<'a> {
-    /// CK_SP800_108_…, by the mechanism's own numbers.
+    /// CK_SP800_108_…, by the form's own numbers.
     pub(crate) kind: CK_ULONG,
     /// A structure, or bytes.
     pub(crate) value: Input<'a>,
@@ -128,7 +130,8 @@ impl<'a> Mechanism<'a> {
 
     /// The parameter as CK_SP800_108_KDF_PARAMS or CloudHSM's. Additional derived keys are refused.
     pub(crate) fn counter_kdf(&self) -> Result<CounterKdf<'a>> {
-        let raw = if self.parameter().len() == size_of::<ShortKdfParams>() {
+        let short = self.parameter().len() == size_of::<ShortKdfParams>();
+        let raw = if short {
             // SAFETY: a C structure of integers and a pointer.
             unsafe { self.parameter().as_structure::<ShortKdfParams>()? }
         } else {
@@ -155,7 +158,7 @@ impl<'a> Mechanism<'a> {
             let value = unsafe { pointed(part.pValue.cast_const().cast(), part.ulValueLen)? };
             Ok(Part { kind: part.type_, value })
         });
-        Ok(CounterKdf { prf: raw.prf, parts: parts.collect::<Result<_>>()? })
+        Ok(CounterKdf { prf: raw.prf, parts: parts.collect::<Result<_>>()?, short })
     }
 }
 
