@@ -32,6 +32,9 @@ const AFTER: &str = "
 - CKA_TOKEN: C_SetAttributeValue with true makes a session object a token object; its old handle goes on
   working for the program that did it.
 - *until trusted*: by the owner until an admin has set CKA_TRUSTED, afterwards by an admin only.
+- A secret key whose CKA_TRUSTED is true wraps and unwraps, and does nothing else. What it unwraps, and what is
+  derived of a key whose CKA_WRAP_WITH_TRUSTED is true, has CKA_SENSITIVE and CKA_WRAP_WITH_TRUSTED:
+  [known attacks](attacks.md).
 - Nothing changes where CKA_MODIFIABLE is false, but an admin may still set CKA_TRUSTED.
 - In personality `cloudhsm` an admin changes CKA_TRUSTED and nothing else.
 

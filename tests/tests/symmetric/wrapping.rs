@@ -109,3 +109,33 @@ fn rsa_aes_key_wrap_carries_secrets_and_private_keys() {
         module.wrap(session, with_parameter(CKM_RSA_AES_KEY_WRAP, &mut wrong), public, key);
     assert_eq!(code(&refused), CKR_MECHANISM_PARAM_INVALID);
 }
+
+/// Whoever may only unwrap would learn a wrapped key by its padding, block by block.
+#[test]
+fn unwrapping_by_cbc_is_for_keys_that_decrypt() {
+    let (module, session) = session();
+    let cbc = || with_iv(CKM_AES_CBC_PAD, &[0; 16]);
+    let wrapping = |decrypts: &CK_BBOOL| {
+        let template =
+            [attribute(CKA_VALUE_LEN, &(32 as CK_ULONG)), attribute(CKA_DECRYPT, decrypts)];
+        module.generate(session, plain(CKM_AES_KEY_GEN), &template).expect("a key")
+    };
+    for decrypts in [CK_FALSE, CK_TRUE] {
+        let key = wrapping(&decrypts);
+        let wrapped = module.wrap(session, cbc(), key, target(CKK_AES, 32)).expect("wrapped");
+        let mut codes: Vec<_> = (0..=255u8)
+            .map(|last| {
+                let mut bent = wrapped.clone();
+                bent[31] ^= last;
+                code(&module.unwrap(session, cbc(), key, &bent, &open(&CKK_AES)))
+            })
+            .collect();
+        codes.dedup();
+        if decrypts == CK_FALSE {
+            assert_eq!(codes, [CKR_KEY_FUNCTION_NOT_PERMITTED]);
+        } else {
+            assert_eq!(codes.first(), Some(&CKR_OK));
+            assert!(codes.contains(&CKR_WRAPPED_KEY_INVALID), "what the attack feeds on");
+        }
+    }
+}

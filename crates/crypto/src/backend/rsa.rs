@@ -13,7 +13,8 @@
 //! > and Richard J. Lipton. Some implementations do this only when the CRT is used, but we do it
 //! > in all cases.
 //!
-//! (aws-lc 5.12.0, crypto/fipsmodule/rsa/rsa_impl.c), so nothing here verifies a second time.
+//! (aws-lc 5.12.0, crypto/fipsmodule/rsa/rsa_impl.c), so nothing here verifies a second time; a test
+//! plays the fault.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -346,3 +347,6 @@ impl RsaKey {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod faults;

@@ -386,7 +386,7 @@ impl Kind {
             Self::AesCbc => facts(Family::Aes, AES, Form::Iv(16), Chained(16),
                 "CKM_AES_CBC and CKM_AES_ECB take whole blocks of 16 bytes."),
             Self::AesCbcPad => facts(Family::Aes, AES, Form::Iv(16), Padded(16, ck::CKM_AES_CBC),
-                "CKM_AES_CBC_PAD pads as PKCS#7."),
+                "CKM_AES_CBC_PAD pads as PKCS#7. The key that unwraps by it has CKA_DECRYPT too."),
             Self::AesEcb => facts(Family::Aes, AES, Form::None, Blocks(16), ""),
             Self::AesCtr => facts(Family::Aes, AES, Form::Counter, Counted(16),
                 "CKM_AES_CTR: ulCounterBits from 1 to 128; a counter never wraps within an operation."),
