@@ -28,11 +28,15 @@ const LONG_FORMS: &[(&str, &str)] = &[
     ("nginx-light", "a TLS server with its key in the HSM"),
     ("python3-venv", "suites that others wrote in Python"),
     ("golang-go", "suites that others wrote in Go"),
+    ("nodejs", "a program on graphene-pk11"),
+    ("npm", "graphene-pk11 and pkcs11js"),
 ];
 
 /// What stands in for a package where it works: a toolchain from elsewhere.
 const INSTEAD: &[(&str, &[&str])] = &[
     ("golang-go", &["go", "version"]),
+    ("nodejs", &["node", "--version"]),
+    ("npm", &["npm", "--version"]),
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
 ];
 

@@ -28,6 +28,7 @@ cargo xtask COMMAND
   fuzz [--seconds N] [--blind] [TARGET…]
                      fuzz every decoder for N seconds (default 60), guided by coverage where a C++
                      compiler is there
+  fuzz model         a million random calls of the PKCS#11 module, held against a reference model
   sim [--seeds N] [--from S] [--scenario NAME] [--mutants]
                      simulate the cluster from N seeds, on all cores; --mutants breaks each thing on
                      purpose and sees that it is noticed

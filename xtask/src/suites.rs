@@ -55,6 +55,15 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions";
 
+/// A million random calls of the module, held against the tests' reference model of it.
+fn model() -> Result {
+    build::all()?;
+    let steps = std::env::var("STRONGROOM_MODEL_STEPS").unwrap_or_else(|_| "1000000".into());
+    run(cargo(&["test", "--release", "-p", "strongroom-tests", "--test", "model"])
+        .args(["--", "--nocapture"])
+        .env("STRONGROOM_MODEL_STEPS", steps))
+}
+
 /// The fuzz targets, for longer than a test run can: `[--seconds N] [--blind] [TARGET…]`.
 ///
 /// Guided by coverage where a C++ compiler is there to build libFuzzer, else (or with `--blind`) by
@@ -63,6 +72,9 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result {
     let blind = arguments.iter().any(|a| a == "--blind") || !answers("c++", &["--version"]);
     let rest: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|a| *a != "--blind").collect();
+    if rest == ["model"] {
+        return model();
+    }
     run(&mut cargo(&["build", "--release", "-p", "strongroom-fuzz"]))?;
     let program = release().join("strongroom-fuzz");
     if blind {

@@ -205,6 +205,12 @@ impl Signing {
         }
     }
 
+    /// Refuses what takes all data at once after a part was given (PKCS#11 2.40, section 5.11, C_Sign:
+    /// "cannot be used to terminate a multi-part operation").
+    fn not_in_parts(&self) -> Result<()> {
+        if self.gathered.is_some() { Err(Ckr(CKR_OPERATION_ACTIVE)) } else { Ok(()) }
+    }
+
     /// All the data in one piece, for the HSM.
     pub(crate) fn whole(
         &mut self,
@@ -212,10 +218,7 @@ impl Signing {
         session: &Session,
         data: Input<'_>,
     ) -> Result<Payload> {
-        // PKCS#11 2.40, section 5.11, C_Sign: "cannot be used to terminate a multi-part operation".
-        if self.gathered.is_some() {
-            return Err(Ckr(CKR_OPERATION_ACTIVE));
-        }
+        self.not_in_parts()?;
         self.state.clear();
         if self.in_parts && data.len() > DATA_BYTES_MAX {
             self.update(module, session, data.bytes())?;
@@ -265,6 +268,7 @@ pub(crate) fn sign(
     output: &mut Output<'_>,
 ) -> Result<()> {
     operation::step(&mut session.operations().sign, |sign| {
+        sign.not_in_parts()?;
         if !output.announce(sign.signature_length())? {
             return Ok(Progress::GoesOn);
         }
