@@ -71,7 +71,7 @@ pub(crate) struct Call<'a> {
     pub(crate) words: Vec<usize>,
     /// For each argument, where its words begin.
     starts: Vec<usize>,
-    _memory: Vec<Box<[u64; ROOM / 8]>>,
+    _memory: Vec<Vec<u64>>,
 }
 
 impl Function {
@@ -131,7 +131,7 @@ impl Function {
 
 impl Call<'_> {
     fn room(&mut self) -> usize {
-        let mut room = Box::new([0u64; ROOM / 8]);
+        let mut room = vec![0u64; ROOM / 8];
         let address = room.as_mut_ptr().expose_provenance();
         self._memory.push(room);
         address

@@ -30,8 +30,10 @@ fn c_initialize_twice_and_with_nonsense_is_refused() {
     let list = subject.module.functions_3_2().expect("the list of 3.2");
     let (initialize, finalize) = (list.C_Initialize.expect("it"), list.C_Finalize.expect("it"));
     let mut byte = 0u8;
-    let mut reserved = CK_C_INITIALIZE_ARGS::default();
-    reserved.pReserved = (&raw mut byte).cast();
+    let mut reserved = CK_C_INITIALIZE_ARGS {
+        pReserved: (&raw mut byte).cast(),
+        ..CK_C_INITIALIZE_ARGS::default()
+    };
     // SAFETY: live places or null.
     unsafe {
         assert_eq!(initialize(ptr::null_mut()), CKR_CRYPTOKI_ALREADY_INITIALIZED);

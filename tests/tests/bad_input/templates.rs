@@ -70,12 +70,15 @@ fn wrong_lengths(form: Form) -> &'static [usize] {
     }
 }
 
+/// A call with a template, and its code.
+type Give<'a> = Box<dyn Fn(&[CK_ATTRIBUTE]) -> CK_RV + 'a>;
+
 /// What a template is given to: the functions that make or change objects.
 struct Maker<'a> {
     name: &'static str,
     /// What is there besides the attribute that is tried.
     base: Vec<CK_ATTRIBUTE>,
-    give: Box<dyn Fn(&[CK_ATTRIBUTE]) -> CK_RV + 'a>,
+    give: Give<'a>,
 }
 
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

@@ -54,10 +54,13 @@ pub(crate) struct Model {
 }
 
 /// Where a session keeps an operation, and what it makes of data.
-pub(crate) type Sort = fn(&mut Session) -> (&mut Option<Operation>, fn(&[u8]) -> Vec<u8>);
+pub(crate) type Place<'a> = (&'a mut Option<Operation>, fn(&[u8]) -> Vec<u8>);
+
+/// Which operation of a session is meant.
+pub(crate) type Sort = fn(&mut Session) -> Place<'_>;
 
 /// SHA-256.
-pub(crate) fn digest(session: &mut Session) -> (&mut Option<Operation>, fn(&[u8]) -> Vec<u8>) {
+pub(crate) fn digest(session: &mut Session) -> Place<'_> {
     fn sha256(data: &[u8]) -> Vec<u8> {
         aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, data).as_ref().to_vec()
     }
@@ -65,7 +68,7 @@ pub(crate) fn digest(session: &mut Session) -> (&mut Option<Operation>, fn(&[u8]
 }
 
 /// HMAC-SHA-256 with [`KEY`].
-pub(crate) fn mac(session: &mut Session) -> (&mut Option<Operation>, fn(&[u8]) -> Vec<u8>) {
+pub(crate) fn mac(session: &mut Session) -> Place<'_> {
     fn hmac(data: &[u8]) -> Vec<u8> {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, KEY);
         aws_lc_rs::hmac::sign(&key, data).as_ref().to_vec()
