@@ -109,9 +109,8 @@ fn points_of_other_curves_are_refused_for_they_tell_the_key_bit_by_bit() {
     let (class, kind) = (number(CKO_SECRET_KEY), number(CKK_GENERIC_SECRET));
     let length = number(32);
     let mut ecdh = |private: u64, point: &Point| {
-        let mut parameter = EcdhParameter::default();
-        parameter.kdf = CKD_SHA256_KDF;
-        parameter.public_data = encoded(point);
+        let public_data = encoded(point);
+        let parameter = EcdhParameter { kdf: CKD_SHA256_KDF, shared_data: Vec::new(), public_data };
         let given =
             template(&[(CKA_CLASS, &class), (CKA_KEY_TYPE, &kind), (CKA_VALUE_LEN, &length)]);
         let mechanism = with(CKM_ECDH1_DERIVE, Parameter::Ecdh(parameter));

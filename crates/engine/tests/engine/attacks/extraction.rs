@@ -299,9 +299,8 @@ fn short_derived_keys_would_tell_a_secret_byte_by_byte() {
         user.pair(generate_pair(CKM_EC_KEY_PAIR_GEN, &given, &[(CKA_DERIVE, TRUE)]));
     let peer = user.attribute(public, CKA_EC_POINT).unwrap();
     let ecdh = || {
-        let mut parameter = EcdhParameter::default();
-        parameter.kdf = CKD_NULL;
-        parameter.public_data.clone_from(&peer);
+        let public_data = peer.clone();
+        let parameter = EcdhParameter { kdf: CKD_NULL, shared_data: Vec::new(), public_data };
         with(CKM_ECDH1_DERIVE, Parameter::Ecdh(parameter))
     };
     for length in 1..14 {
