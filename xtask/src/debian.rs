@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
 /// What the long forms need beside.
 const LONG_FORMS: &[(&str, &str)] = &[
     ("nginx-light", "a TLS server with its key in the HSM"),
+    ("apache2-bin", "another one"),
     ("python3-venv", "suites that others wrote in Python"),
     ("golang-go", "suites that others wrote in Go"),
     ("nodejs", "a program on graphene-pk11"),
