@@ -76,6 +76,8 @@ impl Report {
 /// A load on one module, which this process has initialised and logged in.
 pub struct Load<'a> {
     module: &'a Module,
+    /// How long each thread rests between its rounds.
+    rest: Duration,
     stop: AtomicBool,
     /// What each thread has done so far.
     rounds: [AtomicU64; SIGNERS + MAKERS + 1],
@@ -89,11 +91,20 @@ impl<'a> Load<'a> {
     pub fn on(module: &'a Module) -> Self {
         Self {
             module,
+            rest: Duration::ZERO,
             stop: AtomicBool::new(false),
             rounds: std::array::from_fn(|_| AtomicU64::new(0)),
             told: Mutex::default(),
             report: Mutex::default(),
         }
+    }
+
+    /// Has each thread rest between its rounds, so that the machine is not saturated: what takes long
+    /// then does so for another reason than that others are at work.
+    #[must_use]
+    pub fn resting(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
     }
 
     /// Runs the load while `disturb` does its worst, then compares what applications were told with
@@ -256,6 +267,9 @@ impl<'a> Load<'a> {
     /// Whether a thread does another round.
     fn goes_on(&self, number: usize) -> bool {
         self.rounds[number].fetch_add(1, Ordering::Relaxed);
+        if !self.rest.is_zero() {
+            std::thread::sleep(self.rest);
+        }
         !self.stop.load(Ordering::Relaxed)
     }
 
