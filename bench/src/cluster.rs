@@ -149,15 +149,11 @@ fn durable_keys() -> Result<Value, String> {
 /// The longest calls while HSMs are killed one after another: of applications that take all that the
 /// machine has, where a call also waits for its turn on a core, and of ones that leave it room.
 fn failover() -> Result<Value, String> {
-    let region = Region::cluster("bench-failover", 3);
-    let module = logged_in(&region.patient_config(), region.variable("CLOUDHSM_PIN"));
     println!("kill -9 of {KILLS} HSMs, one after another; the machine saturated:");
-    let saturated = kills(&region, Load::on(&module));
-    let saturated = stalls(&saturated);
+    let saturated = stalls(&kills(Duration::ZERO)?);
     println!("the same, each thread resting for {REST:?} between its rounds:");
-    let resting = kills(&region, Load::on(&module).resting(REST));
+    let resting = kills(REST)?;
     let stalls = stalls(&resting);
-    module.finalize().map_err(|e| e.to_string())?;
     let uses = ["sign", "sign for a session"].map(|kind| millis(resting.longest(kind)));
     // A search that must not be stale asks the leader, as a change does.
     let changes = ["make", "delete", "find"].map(|kind| millis(resting.longest(kind)));
@@ -172,9 +168,11 @@ fn failover() -> Result<Value, String> {
     Ok(json!({ "kills": KILLS, "saturated": saturated, "resting": stalls }))
 }
 
-/// Runs a load while HSMs are killed one after another, every second one the leader.
-fn kills(region: &Region, load: Load<'_>) -> Report {
-    load.run(|load| {
+/// Runs a load on a new cluster while HSMs are killed one after another, every second one the leader.
+fn kills(rest: Duration) -> Result<Report, String> {
+    let region = Region::cluster("bench-failover", 3);
+    let module = logged_in(&region.patient_config(), region.variable("CLOUDHSM_PIN"));
+    let report = Load::on(&module).resting(rest).run(|load| {
         for kill in 0..KILLS {
             let victim = if kill % 2 == 0 { region.leader() } else { kill % 3 };
             kill_hard(region.process_of(victim));
@@ -182,7 +180,9 @@ fn kills(region: &Region, load: Load<'_>) -> Report {
             region.start();
             region.wait_until_equal();
         }
-    })
+    });
+    module.finalize().map_err(|e| e.to_string())?;
+    Ok(report)
 }
 
 /// Prints how long calls took.
