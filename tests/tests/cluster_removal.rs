@@ -67,7 +67,7 @@ fn an_old_copy_of_an_hsm_that_has_left_destroys_itself_where_the_cluster_hears_o
     region.wait_until_equal();
     assert_eq!(region.hsms().len(), 2);
     assert_eq!(region.status()["generation"], 1, "it left a receipt");
-    assert_eq!(region.status()["secrets-epoch"], 2);
+    region.wait_until("the secrets are new", |_| region.status()["secrets-epoch"] == 2);
 
     let folder = folder.display().to_string();
     let copy = stolen.display().to_string();
