@@ -23,6 +23,20 @@ fn a_region_comes_up_signs_and_comes_up_again_with_all_keys() {
 }
 
 #[test]
+fn a_new_region_has_three_hsms_unless_asked_otherwise() {
+    let region = Region::up("three");
+    // The second number of a region's address is never 6.
+    let (_, rest) = region.address["127.".len()..].split_once('.').expect("four numbers");
+    let dir = region.scratch.file("other");
+    let strongroom = |command: &str| program("strongroom").arg(command).arg("--dir").arg(&dir);
+    strongroom("up").args(["--address", &format!("127.6.{rest}")]).ok();
+    let status = strongroom("status").arg("--json").text();
+    strongroom("down").ok();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["hsms"].as_array().map(Vec::len), Some(3), "{status:#}");
+}
+
+#[test]
 fn a_region_moves_to_another_address_while_it_is_down() {
     let region = Region::up("moved");
     let keys = labels(&region);

@@ -107,7 +107,7 @@ pub(crate) struct UpOptions {
     #[command(flatten)]
     pub(crate) region: RegionOptions,
     /// How many HSMs, 1 to 28: a region that has fewer grows, one that has more shrinks [default: as
-    /// many as it has; 1 for a new one]
+    /// many as it has; 3 for a new one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=28))]
     pub(crate) hsms: Option<u8>,
     /// With two HSMs: a third vote, by a process that has no keys, so that changes go on when one HSM

@@ -27,7 +27,7 @@ use crate::{
 /// Where the first HSM listens, where nobody says.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 10));
 /// How many HSMs a new region has, where nobody says.
-const HSMS: usize = 1;
+const HSMS: usize = 3;
 
 /// Sets the region up and runs it.
 ///
