@@ -27,6 +27,15 @@ pub fn code<T>(called: &Called<T>) -> CK_RV {
 /// Longer than any output of these tests, in bytes.
 const ROOM: usize = 32 * 1024;
 
+/// What a function writes, given room and where to put the length.
+fn output(function: impl FnOnce(*mut CK_BYTE, &mut CK_ULONG) -> Called) -> Called<Vec<u8>> {
+    let mut out = vec![0; ROOM];
+    let mut length = out.len() as CK_ULONG;
+    function(out.as_mut_ptr(), &mut length)?;
+    out.truncate(length as usize);
+    Ok(out)
+}
+
 impl Module {
     /// C_CreateObject.
     ///
@@ -165,12 +174,9 @@ impl Module {
         wrapping: CK_OBJECT_HANDLE,
         key: CK_OBJECT_HANDLE,
     ) -> Called<Vec<u8>> {
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
-        let room = out.as_mut_ptr();
-        call!(self, C_WrapKey(session, &mut mechanism, wrapping, key, room, &mut length))?;
-        out.truncate(length as usize);
-        Ok(out)
+        output(|out, length| {
+            call!(self, C_WrapKey(session, &mut mechanism, wrapping, key, out, length))
+        })
     }
 
     /// C_UnwrapKey.
@@ -214,12 +220,8 @@ impl Module {
         data: &[u8],
     ) -> Called<Vec<u8>> {
         call!(self, C_SignInit(session, &mut mechanism, key))?;
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
         let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
-        call!(self, C_Sign(session, start, count, out.as_mut_ptr(), &mut length))?;
-        out.truncate(length as usize);
-        Ok(out)
+        output(|out, length| call!(self, C_Sign(session, start, count, out, length)))
     }
 
     /// C_VerifyInit and C_Verify.
@@ -252,12 +254,8 @@ impl Module {
         data: &[u8],
     ) -> Called<Vec<u8>> {
         call!(self, C_EncryptInit(session, &mut mechanism, key))?;
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
         let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
-        call!(self, C_Encrypt(session, start, count, out.as_mut_ptr(), &mut length))?;
-        out.truncate(length as usize);
-        Ok(out)
+        output(|out, length| call!(self, C_Encrypt(session, start, count, out, length)))
     }
 
     /// C_DecryptInit and C_Decrypt.
@@ -272,12 +270,8 @@ impl Module {
         data: &[u8],
     ) -> Called<Vec<u8>> {
         call!(self, C_DecryptInit(session, &mut mechanism, key))?;
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
         let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
-        call!(self, C_Decrypt(session, start, count, out.as_mut_ptr(), &mut length))?;
-        out.truncate(length as usize);
-        Ok(out)
+        output(|out, length| call!(self, C_Decrypt(session, start, count, out, length)))
     }
 
     /// C_EncapsulateKey: the new key and the ciphertext.
@@ -366,12 +360,8 @@ impl Module {
         data: &[u8],
     ) -> Called<Vec<u8>> {
         call!(self, C_DigestInit(session, &mut mechanism))?;
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
         let (start, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
-        call!(self, C_Digest(session, start, count, out.as_mut_ptr(), &mut length))?;
-        out.truncate(length as usize);
-        Ok(out)
+        output(|out, length| call!(self, C_Digest(session, start, count, out, length)))
     }
 
     /// C_EncryptInit, C_EncryptUpdate for each piece, C_EncryptFinal.
@@ -394,10 +384,7 @@ impl Module {
             call!(self, C_EncryptUpdate(session, start, count, out.as_mut_ptr(), &mut length))?;
             all.extend_from_slice(&out[..length as usize]);
         }
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
-        call!(self, C_EncryptFinal(session, out.as_mut_ptr(), &mut length))?;
-        all.extend_from_slice(&out[..length as usize]);
+        all.extend(output(|out, length| call!(self, C_EncryptFinal(session, out, length)))?);
         Ok(all)
     }
 
@@ -421,10 +408,7 @@ impl Module {
             call!(self, C_DecryptUpdate(session, start, count, out.as_mut_ptr(), &mut length))?;
             all.extend_from_slice(&out[..length as usize]);
         }
-        let mut out = vec![0; ROOM];
-        let mut length = out.len() as CK_ULONG;
-        call!(self, C_DecryptFinal(session, out.as_mut_ptr(), &mut length))?;
-        all.extend_from_slice(&out[..length as usize]);
+        all.extend(output(|out, length| call!(self, C_DecryptFinal(session, out, length)))?);
         Ok(all)
     }
 }

@@ -84,10 +84,14 @@ impl Region {
     /// Where the region has none.
     #[must_use]
     pub fn patient_config(&self) -> PathBuf {
-        let given = std::fs::read(self.variable("STRONGROOM_CONFIG")).expect("client.json");
-        let mut config: Value = serde_json::from_slice(&given).expect("an object");
+        let mut config = self.config();
         config["patience_ms"] = 60_000.into();
         self.scratch.write("patient.json", config.to_string())
+    }
+
+    fn config(&self) -> Value {
+        let given = std::fs::read(self.variable("STRONGROOM_CONFIG")).expect("client.json");
+        serde_json::from_slice(&given).expect("an object")
     }
 
     /// The region's configuration for a program that begins at one HSM, and learns of the others there.
@@ -96,8 +100,7 @@ impl Region {
     /// Where it can't be read or written.
     #[must_use]
     pub fn config_beginning_at(&self, hsm: usize) -> PathBuf {
-        let given = std::fs::read(self.variable("STRONGROOM_CONFIG")).expect("client.json");
-        let mut config: Value = serde_json::from_slice(&given).expect("an object");
+        let mut config = self.config();
         let address = self.hsms()[hsm]["address"].clone();
         let address = address.as_str().and_then(|address| address.split_once(':')).expect("a port");
         let servers = config["clusters"][0]["cluster"]["servers"].as_array_mut().expect("servers");

@@ -209,27 +209,15 @@ impl RsaKey {
 
     /// The bare public-key operation on `data`, of [`RsaKey::size`] bytes and below the modulus.
     pub(crate) fn encrypt_raw(&self, data: &[u8]) -> Result<Vec<u8>, Failed> {
-        let room = self.size();
-        let mut length = 0;
-        // SAFETY: the data is read by its length; at most `room` bytes are written.
-        unsafe {
-            written(room, |out| {
-                ok(sys::RSA_verify_raw(
-                    self.as_ptr(),
-                    &mut length,
-                    out,
-                    room,
-                    data.as_ptr(),
-                    data.len(),
-                    sys::RSA_NO_PADDING,
-                ))?;
-                Ok(length)
-            })
-        }
+        self.recover(data, sys::RSA_NO_PADDING)
     }
 
     /// What a RSASSA-PKCS1-v1_5 signature was made over.
     pub(crate) fn recover_pkcs1(&self, signature: &[u8]) -> Result<Vec<u8>, Failed> {
+        self.recover(signature, sys::RSA_PKCS1_PADDING)
+    }
+
+    fn recover(&self, signature: &[u8], padding: c_int) -> Result<Vec<u8>, Failed> {
         let room = self.size();
         let mut length = 0;
         // SAFETY: the signature is read by its length; at most `room` bytes are written.
@@ -242,7 +230,7 @@ impl RsaKey {
                     room,
                     signature.as_ptr(),
                     signature.len(),
-                    sys::RSA_PKCS1_PADDING,
+                    padding,
                 ))?;
                 Ok(length)
             })
